@@ -1,0 +1,76 @@
+import { z } from 'zod';
+import { operations, purposes } from './purposes.ts';
+import { keyStates } from './states.ts';
+
+/** Fields that many requests share, each with its limit. */
+
+export const nameLengthMax = 200;
+export const nameSegmentsMax = 8;
+/** One plaintext, message or ciphertext of a call: longer ones are hashed or streamed by the client. */
+export const dataBytesMax = 1024 * 1024;
+export const batchItemsMax = 1000;
+export const labelsMax = 32;
+export const pageSizeMax = 500;
+export const pageSizeDefault = 50;
+
+const segment = '[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?';
+const namePattern = new RegExp(`^${segment}(?:/${segment}){0,${nameSegmentsMax - 1}}$`);
+
+/** `folder/name`: up to eight parts of letters, digits, `.`, `_`, `-`. */
+export const keyName = z
+  .string()
+  .max(nameLengthMax)
+  .regex(namePattern, 'parts of letters, digits, ".", "_" and "-", joined by "/"');
+
+/** A key by id or name, as it stands in a URL (the slashes of a name percent-encoded). */
+export const keyReference = z.string().min(1).max(nameLengthMax);
+
+export const keyVersionNumber = z.int().min(1).max(1_000_000);
+
+/** Standard base64 with padding (RFC 4648, section 4), strict. */
+export const base64 = z.base64().max(Math.ceil(dataBytesMax / 3) * 4);
+
+export const purpose = z.enum(purposes);
+export const keyState = z.enum(keyStates);
+export const operation = z.enum(operations);
+
+export const time = z.iso.datetime();
+
+export const labels = z
+  .record(z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/), z.string().max(200))
+  .refine((value) => Object.keys(value).length <= labelsMax, `at most ${labelsMax} labels`);
+
+const secondsMax = 100 * 366 * 86_400;
+export const destroyAfterSecondsMin = 3600;
+export const destroyAfterSecondsDefault = 7 * 86_400;
+
+/** What governs a key; what is left out takes its default. */
+export const policy = z.strictObject({
+  /** How long a version may protect new data, from its activation. */
+  validitySeconds: z.int().min(60).max(secondsMax).optional(),
+  /** After how long the key is due to be rotated: shown, and done by the scheduler. */
+  rotateEverySeconds: z.int().min(60).max(secondsMax).optional(),
+  /** overlap: the old version stays active for `overlapSeconds`; supersede: it is deactivated at
+   * once; expire: it stays active until its own end. Old versions always verify and decrypt. */
+  onRotation: z.enum(['overlap', 'supersede', 'expire']).default('supersede'),
+  overlapSeconds: z.int().min(0).max(secondsMax).default(0),
+  /** Keystores in which versions may be made; all that are configured where left out. */
+  keystores: z.array(z.string().max(60)).min(1).max(20).optional(),
+  /** none: the private key is left out of backups; replica: backups hold it, wrapped. Fixed at creation. */
+  recovery: z.enum(['none', 'replica']).default('replica'),
+  /** How long a destruction waits, at least. */
+  destroyAfterSeconds: z
+    .int()
+    .min(destroyAfterSecondsMin)
+    .max(366 * 86_400)
+    .default(destroyAfterSecondsDefault),
+  /** How often the owner has to review the key. */
+  reviewEverySeconds: z.int().min(86_400).max(secondsMax).optional(),
+});
+export type Policy = z.output<typeof policy>;
+
+export const pageQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(pageSizeMax).default(pageSizeDefault),
+  /** `next` of the page before. */
+  after: z.string().max(300).optional(),
+});

@@ -1,0 +1,18 @@
+import type { RouteDefinition } from './route.ts';
+import { accessRoutes } from './routes/access.ts';
+import { auditRoutes } from './routes/audit.ts';
+import { keyRoutes } from './routes/keys.ts';
+import { systemRoutes } from './routes/system.ts';
+import { useRoutes } from './routes/use.ts';
+
+/** Every route of the native API, by its operation id. */
+export const routes = {
+  ...keyRoutes,
+  ...useRoutes,
+  ...accessRoutes,
+  ...auditRoutes,
+  ...systemRoutes,
+} as const satisfies Record<string, RouteDefinition>;
+
+export type Routes = typeof routes;
+export type RouteId = keyof Routes;

@@ -1,0 +1,56 @@
+import type { Action } from '../../api/actions.ts';
+
+/**
+ * What a credential rests on. Made and read by `access` alone; others hand it on with the caller.
+ */
+export interface Standing {
+  /** The rights of those above the credential: each of these must be allowed an act too. */
+  readonly bounds: readonly Bound[];
+  /** The principals the credential rests on, as they were read. */
+  readonly principals: readonly { readonly id: string; readonly revision: number }[];
+  /** The version of the access rules that was in force. */
+  readonly rulesVersion: number;
+}
+
+export interface Bound {
+  readonly principalId: string;
+  readonly roles: readonly string[];
+}
+
+/** Who calls, as found out by `access`: what authorisation and the record need to know. */
+export interface Caller {
+  readonly principalId: string;
+  readonly principalName: string;
+  /** The roles in force for this call: those of the principal, narrowed by the token. */
+  readonly roles: readonly string[];
+  /** The token or certificate that the call came with. */
+  readonly credentialId: string;
+  /** Folders that the token is narrowed to; undefined where it is not. */
+  readonly folders: readonly string[] | undefined;
+  readonly address: string;
+  readonly agent: string;
+  readonly correlationId: string;
+  /** The epoch under which the credential was found valid. */
+  readonly epoch: number;
+  /** Without it, `access` allows nothing. */
+  readonly standing?: Standing;
+}
+
+/** What an action is asked of: typed facts that the access rules look at, never string paths. */
+export type Resource =
+  | {
+      readonly type: 'key';
+      readonly id: string;
+      readonly name: string;
+      readonly folder: string;
+      readonly purpose: string;
+      readonly ownerId: string;
+      readonly labels: Readonly<Record<string, string>>;
+    }
+  | { readonly type: 'folder'; readonly folder: string }
+  | { readonly type: 'principal'; readonly id: string }
+  | { readonly type: 'token'; readonly id: string; readonly principalId: string }
+  | { readonly type: 'system' };
+
+/** Decides from what is in memory; throws `forbidden`, naming the action and what it lacks. */
+export type Authorise = (caller: Caller, action: Action, resource: Resource) => void;

@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { KeyreeveError } from './errors.ts';
+
+export const privateFolderMode = 0o700;
+export const privateFileMode = 0o600;
+
+/** Makes a folder that only its owner may enter, or checks that an existing one is so. */
+export function ensurePrivateFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: privateFolderMode });
+  requirePrivate(path, 'folder');
+}
+
+/**
+ * Refuses a file or folder that others may read or write, or that belongs to another user, with
+ * the command that mends it. Symbolic links are refused: their modes say nothing.
+ */
+export function requirePrivate(path: string, kind: 'file' | 'folder'): void {
+  const facts = lstatSync(path);
+  const isRight = kind === 'file' ? facts.isFile() : facts.isDirectory();
+  if (!isRight) {
+    throw new KeyreeveError('lax-mode', `${path} is not a plain ${kind}.`, {
+      hint: `Put a ${kind} of its own there, not a link.`,
+    });
+  }
+  const user = process.getuid?.();
+  if (user !== undefined && facts.uid !== user) {
+    throw new KeyreeveError('lax-mode', `${path} belongs to another user (uid ${facts.uid}).`, {
+      hint: `Run: chown ${user} ${path}`,
+    });
+  }
+  if (process.platform !== 'win32' && (facts.mode & 0o077) !== 0) {
+    const wanted = kind === 'file' ? privateFileMode : privateFolderMode;
+    const found = (facts.mode & 0o777).toString(8).padStart(3, '0');
+    throw new KeyreeveError('lax-mode', `${path} is open to others (mode ${found}).`, {
+      hint: `Run: chmod ${wanted.toString(8)} ${path}`,
+    });
+  }
+}
+
+/** Reads a file that must be private. */
+export function readPrivateFile(path: string): Buffer {
+  requirePrivate(path, 'file');
+  return readFileSync(path);
+}
+
+/**
+ * Writes a file whole or not at all: a temporary file beside it, flushed, then renamed into place,
+ * and the folder flushed, so that it survives a crash the next instant. `exclusive` refuses to
+ * replace a file.
+ */
+export function writeFileDurably(
+  path: string,
+  content: Uint8Array | string,
+  options: { mode?: number; exclusive?: boolean } = {},
+): void {
+  if (options.exclusive && exists(path)) {
+    throw new KeyreeveError('already-exists', `${path} exists already.`, {
+      hint: 'Choose another name, or move the file away.',
+    });
+  }
+  const temporary = join(dirname(path), `.${randomBytes(8).toString('hex')}.partial`);
+  const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
+  try {
+    const file = openSync(
+      temporary,
+      constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL,
+      options.mode ?? privateFileMode,
+    );
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+  flushFolder(dirname(path));
+}
+
+/** Flushes the names in a folder: a rename or removal is durable only after this. */
+export function flushFolder(path: string): void {
+  if (process.platform === 'win32') return;
+  const folder = openSync(path, constants.O_RDONLY);
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Whether anything is at this path, a dangling link included. */
+export function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
