@@ -1,0 +1,29 @@
+/**
+ * What the product asks of cryptography: keys, signatures, encryption, MACs, wrapping, agreement.
+ * All of it is node:crypto with the parameters that the tables of `api/algorithms.ts` fix and with
+ * the checks that OpenSSL leaves to its callers. The rest of the folder is private.
+ */
+export {
+  type AgreementParameters,
+  agree,
+  decapsulate,
+  type Encapsulated,
+  encapsulate,
+} from './agreement.ts';
+export { decrypt, encrypt } from './encryption.ts';
+export { importPrivate } from './key-import.ts';
+export { algorithmOfKey } from './key-kind.ts';
+export {
+  fingerprintOf,
+  generateKeyMaterial,
+  type KeyMaterial,
+  parsePrivate,
+  parsePublic,
+  serializePrivate,
+} from './key-material.ts';
+export { mac, verifyMac } from './macs.ts';
+export { checkPublic } from './public-key.ts';
+export { random } from './random.ts';
+export { openSealed, sealBytes } from './sealing.ts';
+export { type SignedData, sign, signMany, verify, verifyMany } from './signatures.ts';
+export { unwrapKey, wrapKey } from './wrapping.ts';
