@@ -1,0 +1,7 @@
+import { groundFloor } from './0001-ground-floor.ts';
+import type { Migration } from './migration.ts';
+
+export type { DialectName, Migration } from './migration.ts';
+
+/** All of them, oldest first. Append only. */
+export const migrations: readonly Migration[] = [groundFloor];
