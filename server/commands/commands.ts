@@ -1,0 +1,234 @@
+import { createHash } from 'node:crypto';
+import type { Action } from '../../api/actions.ts';
+import type { EntryDraft, EntryField, EntryKind } from '../../api/entry.ts';
+import type { ErrorCode } from '../../api/error-codes.ts';
+import type { Authorise, Caller, Resource } from '../base/caller.ts';
+import { canonicalJson, type Json } from '../base/canonical-json.ts';
+import { type Clock, formatTime } from '../base/clock.ts';
+import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import type { OutboxDraft, Step, Storage } from '../storage/storage.ts';
+import { Idempotency, type Sealer } from './idempotency.ts';
+
+/** The fields by which an entry says what it is about. */
+export type About = { readonly [field in EntryField]?: string };
+
+/** What a command wants to be done, all at once, and what is answered when it is. */
+export interface Outcome<Result> {
+  readonly result: Result;
+  readonly steps: readonly Step[];
+  readonly about?: About;
+  readonly outbox?: readonly OutboxDraft[];
+  /** Entries beside the outcome. */
+  readonly entries?: readonly EntryDraft[];
+}
+
+/** An act that leaves something outside the database says so first: what, and whose it is. */
+export interface Intent {
+  readonly kind: string;
+  readonly payload: Json;
+}
+
+export interface Command<Result> {
+  readonly action: Action;
+  readonly resource: Resource;
+  /** What the command is about, for the entry of a refusal too. */
+  readonly about?: About;
+  /** The plain data of the request: with the route, what an idempotency key stands for. */
+  readonly input: Json;
+  readonly idempotencyKey?: string | undefined;
+  readonly intent?: Intent;
+  /** False where the change is of no matter to caches. */
+  readonly raisesEpoch?: boolean;
+  /** Does what has to be done outside, and says what to write. Nothing is changed before. */
+  act(): Promise<Outcome<Result>>;
+  /** Takes back what `act` left outside, where the write was refused. */
+  undo?(): Promise<void>;
+}
+
+export interface CommandsOptions {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly authorise: Authorise;
+  /** Steps that fail unless the caller's credential and rights still stand at the commit. */
+  readonly stillAllowed: (caller: Caller) => readonly Step[];
+  readonly sealer: Sealer;
+  /** Throws `clock-unsafe` while time cannot be trusted. */
+  readonly requireClock: () => void;
+}
+
+/**
+ * The path of everything that changes something: authorise, record the intent where something is
+ * left outside the database, act, commit state, outcome and outbox together, answer. A refusal is
+ * an entry too.
+ */
+export class Commands {
+  readonly #options: CommandsOptions;
+  readonly #idempotency: Idempotency;
+
+  constructor(options: CommandsOptions) {
+    this.#options = options;
+    this.#idempotency = new Idempotency(options.storage, options.clock, options.sealer);
+  }
+
+  /** Runs a command once; the result is plain JSON, and the same idempotency key and input answer the same again. */
+  async run<Result>(caller: Caller, command: Command<Result>): Promise<Result> {
+    const digest = createHash('sha256')
+      .update(canonicalJson([command.action, command.input]))
+      .digest('hex');
+    return this.#idempotency.once(caller.principalId, command.idempotencyKey, digest, (keep) =>
+      this.#attempt(caller, command, keep),
+    );
+  }
+
+  async #attempt<Result>(
+    caller: Caller,
+    command: Command<Result>,
+    keep: (result: unknown) => readonly Step[],
+  ): Promise<Result> {
+    const { storage } = this.#options;
+    try {
+      // 1. Authorise.
+      this.#options.authorise(caller, command.action, command.resource);
+      this.#options.requireClock();
+      // 2. Record the intent, where something will be left outside the database.
+      const intentId = command.intent === undefined ? undefined : newId('int');
+      if (intentId !== undefined) await this.#recordIntent(caller, command, intentId);
+      // 3. Act.
+      const outcome = await command.act();
+      // 4. Commit state, outcome and outbox together; the intent is settled by the same write.
+      const settled =
+        intentId === undefined
+          ? []
+          : [{ query: storage.db.deleteFrom('intent').where('id', '=', intentId).compile() }];
+      await storage.commit({
+        steps: [
+          ...this.#options.stillAllowed(caller),
+          ...outcome.steps,
+          ...keep(outcome.result),
+          ...settled,
+        ],
+        entries: [
+          this.entry(caller, 'outcome', command.action, 'ok', {
+            ...command.about,
+            ...outcome.about,
+            ...(intentId === undefined ? {} : { intentId }),
+          }),
+          ...(outcome.entries ?? []),
+        ],
+        outbox: outcome.outbox ?? [],
+        raisesEpoch: command.raisesEpoch ?? true,
+      });
+      // 5. Answer.
+      return outcome.result;
+    } catch (error) {
+      await this.#refused(caller, command, error);
+      throw error;
+    }
+  }
+
+  async #recordIntent<Result>(caller: Caller, command: Command<Result>, id: string): Promise<void> {
+    const { storage, clock } = this.#options;
+    const entry = this.entry(caller, 'intent', command.action, 'ok', {
+      ...command.about,
+      intentId: id,
+    });
+    await storage.commit({
+      steps: [
+        ...this.#options.stillAllowed(caller),
+        {
+          query: storage.db
+            .insertInto('intent')
+            .values({
+              id,
+              kind: command.intent!.kind,
+              payload_json: canonicalJson(command.intent!.payload),
+              entry_id: entry.id,
+              created_at: clock.now(),
+            })
+            .compile(),
+        },
+      ],
+      entries: [entry],
+    });
+  }
+
+  /**
+   * A refusal goes on the record. Where what was done may still be written (`outcome-unknown`) or
+   * nothing can be written, there is nothing to add: the intent is settled at the next start.
+   */
+  async #refused<Result>(caller: Caller, command: Command<Result>, error: unknown): Promise<void> {
+    const code: ErrorCode = isKeyreeveError(error) ? error.code : 'internal';
+    if (code === 'outcome-unknown') return;
+    await command.undo?.().catch(() => undefined);
+    if (code === 'storage-unavailable' || code === 'storage-full') return;
+    await this.#options.storage
+      .commit({
+        steps: [],
+        entries: [this.entry(caller, 'outcome', command.action, code, command.about ?? {})],
+      })
+      .catch((cause) => {
+        throw new KeyreeveError('storage-unavailable', 'The refusal could not be recorded.', {
+          cause,
+        });
+      });
+  }
+
+  /** Forgets answers to idempotency keys that are past their time. */
+  expired(): Step {
+    return this.#idempotency.expired();
+  }
+
+  /** An entry by this caller, now. */
+  entry(
+    caller: Caller,
+    kind: EntryKind,
+    action: string,
+    outcome: string,
+    about: About,
+  ): EntryDraft {
+    return callerEntry(this.#options.clock, caller, kind, action, outcome, about);
+  }
+}
+
+/** An entry by this caller, now: for commands and uses alike. */
+export function callerEntry(
+  clock: Clock,
+  caller: Caller,
+  kind: EntryKind,
+  action: string,
+  outcome: string,
+  about: About,
+): EntryDraft {
+  return {
+    principalId: caller.principalId,
+    principalName: caller.principalName,
+    credentialId: caller.credentialId,
+    address: caller.address,
+    agent: caller.agent,
+    correlationId: caller.correlationId,
+    ...about,
+    id: newId('ent'),
+    time: formatTime(clock.now()),
+    kind,
+    action,
+    outcome,
+  };
+}
+
+/** An entry by the service itself. */
+export function serviceEntry(
+  clock: Clock,
+  action: string,
+  outcome: string,
+  about: About,
+): EntryDraft {
+  return {
+    ...about,
+    id: newId('ent'),
+    time: formatTime(clock.now()),
+    kind: 'event',
+    action,
+    outcome,
+  };
+}

@@ -1,0 +1,78 @@
+import { type SchemeName, type SchemeRow, schemes } from '../../api/algorithms.ts';
+import { KeyreeveError } from '../base/errors.ts';
+import type { VersionRecord } from './key-record.ts';
+import type { Keys } from './key-ring.ts';
+
+/** Uses set aside in one write; those of a process that ends are lost, never used twice. */
+export const reservedBlockUses = 65_536;
+
+interface Block {
+  left: number;
+}
+
+/**
+ * Counts the uses of schemes that wear a key out. A block is reserved in the database before the
+ * first of it is used, so that a crash can only lose uses, never repeat them.
+ */
+export class CountedUses {
+  readonly #keys: Keys;
+  readonly #blocks = new Map<string, Block>();
+
+  constructor(keys: Keys) {
+    this.#keys = keys;
+  }
+
+  /** Takes uses of a version, reserving more where needed. Error: `key-usage-exhausted`. */
+  async take(version: VersionRecord, scheme: SchemeName, amount: number): Promise<void> {
+    const row: SchemeRow = schemes[scheme];
+    if (!('usesMaximum' in row)) return;
+    const slot = `${version.keyId}@${version.version}`;
+    const block = this.#blocks.get(slot) ?? { left: 0 };
+    this.#blocks.set(slot, block);
+    while (block.left < amount) {
+      await this.#keys.rotations.run(`counted ${slot}`, async () => {
+        if (block.left < amount) block.left += await this.#reserve(version, row.usesMaximum);
+      });
+    }
+    block.left -= amount;
+  }
+
+  async #reserve(version: VersionRecord, usesMaximum: number): Promise<number> {
+    const { storage } = this.#keys;
+    const row = await storage.db
+      .selectFrom('key_version')
+      .select('uses_reserved')
+      .where('key_id', '=', version.keyId)
+      .where('version', '=', version.version)
+      .executeTakeFirstOrThrow();
+    if (row.uses_reserved + reservedBlockUses > usesMaximum) {
+      throw new KeyreeveError(
+        'key-usage-exhausted',
+        'This version has encrypted as many messages as AES-GCM with random nonces allows.',
+        {
+          hint: 'Rotate the key, or make one with the scheme xaes-256-gcm, which has no such limit.',
+        },
+      );
+    }
+    await storage.commit({
+      steps: [
+        {
+          query: storage.db
+            .updateTable('key_version')
+            .set({ uses_reserved: row.uses_reserved + reservedBlockUses })
+            .where('key_id', '=', version.keyId)
+            .where('version', '=', version.version)
+            .where('uses_reserved', '=', row.uses_reserved)
+            .compile(),
+          expect: {
+            rows: 1,
+            code: 'conflict',
+            message: 'The uses were counted elsewhere meanwhile.',
+          },
+        },
+      ],
+      entries: [],
+    });
+    return reservedBlockUses;
+  }
+}

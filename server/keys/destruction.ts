@@ -1,0 +1,81 @@
+import type { Clock } from '../base/clock.ts';
+import { formatTime } from '../base/clock.ts';
+import { serviceEntry } from '../commands/commands.ts';
+import type { Step } from '../storage/storage.ts';
+import { type KeyRecord, locationOf } from './key-record.ts';
+import type { Keys } from './key-ring.ts';
+
+/** What is left of a destroyed key, kept apart from the data and its backups. */
+export interface Tombstone {
+  readonly keyId: string;
+  readonly keyName: string;
+  readonly destroyedAt: string;
+}
+
+export interface DestructionOptions {
+  readonly keys: Keys;
+  readonly clock: Clock;
+  /** Writes a signed tombstone beside root key and checkpoints; on disk when it returns. */
+  readonly bury: (tombstone: Tombstone) => Promise<void>;
+  /** True where time cannot be trusted: nothing is destroyed then. */
+  readonly isClockUnsafe: () => boolean;
+}
+
+export interface Destruction {
+  /** Destroys what is due; returns how many keys. */
+  run(): Promise<number>;
+}
+
+/**
+ * Destroys keys whose waiting time is over. A tombstone comes first: restoring a backup replays it.
+ * Killed between any two steps, the next run does the rest.
+ */
+export function createDestruction(options: DestructionOptions): Destruction {
+  const { keys, clock } = options;
+  return {
+    run: async () => {
+      if (options.isClockUnsafe()) return 0;
+      const due = await keys.store.dueForDestruction(clock.now());
+      for (const id of due) await destroyOne(options, await keys.store.fresh(id));
+      return due.length;
+    },
+  };
+}
+
+async function destroyOne(options: DestructionOptions, key: KeyRecord): Promise<void> {
+  const { keys, clock } = options;
+  const now = clock.now();
+  if (key.destroyAt === null || key.destroyAt > now) return;
+  // 1. The tombstone: from here on no backup brings the key back.
+  await options.bury({ keyId: key.id, keyName: key.name, destroyedAt: formatTime(now) });
+  // 2. What lies outside the database. Asked twice it does nothing the second time.
+  for (const version of key.versions) {
+    const keystore = keys.keystores.named(version.uri.slice(0, version.uri.indexOf(':')));
+    if (!keystore.capabilities.external) continue;
+    await keystore.destroy(locationOf(version, { private_blob: null, store_key_id: null }));
+  }
+  // 3. The rows, and the record, in one commit.
+  await keys.storage.commit({
+    steps: destroySteps(keys, key, now),
+    entries: [serviceEntry(clock, 'key.destroyed', 'ok', { keyId: key.id, keyName: key.name })],
+    raisesEpoch: true,
+  });
+  // 4. What was opened is let go of.
+  keys.forget(key);
+}
+
+/** The steps that destroy all versions of a key: a cancellation meanwhile undoes them all. */
+function destroySteps(keys: Keys, key: KeyRecord, now: number): Step[] {
+  const versions = key.versions.map((version) => ({ ...version, state: 'destroyed' as const }));
+  const destroyed = { ...key, destroyAt: null, versions };
+  return [
+    keys.store.updateKey(key, destroyed, now),
+    ...key.versions.map((version) =>
+      keys.store.updateVersion(key.id, version.version, {
+        state: 'destroyed',
+        state_changed_at: now,
+        private_blob: null,
+      }),
+    ),
+  ];
+}

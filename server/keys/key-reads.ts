@@ -1,0 +1,91 @@
+import type { Caller } from '../base/caller.ts';
+import { isKeyreeveError } from '../base/errors.ts';
+import type { Handlers } from '../base/handler.ts';
+import { type KeyRecord, resourceOf } from './key-record.ts';
+import type { Keys } from './key-ring.ts';
+import { keyNotFound } from './key-rules.ts';
+import { listScanMax } from './key-store.ts';
+import { viewOf } from './key-view.ts';
+import { systemFolder } from './make-key.ts';
+
+type ReadRoutes = 'key.list' | 'key.show' | 'key.public';
+
+const scanPage = 200;
+
+/** The routes that show keys. */
+export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
+  return {
+    'key.list': async ({ caller, query }) => {
+      const label = parseLabel(query.label);
+      const items: KeyRecord[] = [];
+      let after = query.after ?? '';
+      let scanned = 0;
+      let isEnd = false;
+      while (items.length < query.limit && scanned < listScanMax && !isEnd) {
+        const page = await keys.store.page(query, after, scanPage);
+        isEnd = page.length < scanPage;
+        for (const key of page) {
+          if (items.length === query.limit) {
+            isEnd = false;
+            break;
+          }
+          after = key.name;
+          scanned += 1;
+          if (matches(key, label) && maySee(keys, caller, key)) items.push(key);
+        }
+      }
+      const now = keys.clock.now();
+      return { items: items.map((key) => viewOf(key, now)), next: isEnd ? null : after };
+    },
+    'key.show': async ({ caller, params }) => {
+      const key = await keys.lookup(caller, params.key, 'key.show');
+      keys.authorise(caller, 'key.show', resourceOf(key));
+      return viewOf(key, keys.clock.now());
+    },
+    'key.public': async ({ params }) => {
+      const key = await keys.store.find(params.key);
+      // A secret key has nothing public, not even its existence.
+      if (key === undefined || key.versions.every((version) => version.publicKey === null)) {
+        throw keyNotFound(params.key);
+      }
+      const view = viewOf(key, keys.clock.now());
+      return {
+        id: view.id,
+        name: view.name,
+        purpose: view.purpose,
+        schemes: view.schemes,
+        currentVersion: view.currentVersion,
+        versions: view.versions.map(({ version, algorithm, state, fingerprint, publicKey }) => ({
+          version,
+          algorithm,
+          state,
+          fingerprint,
+          publicKey,
+        })),
+      };
+    },
+  };
+}
+
+function parseLabel(text: string | undefined): [string, string | undefined] | undefined {
+  if (text === undefined) return undefined;
+  const at = text.indexOf('=');
+  return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function matches(key: KeyRecord, label: [string, string | undefined] | undefined): boolean {
+  if (label === undefined) return true;
+  const value = key.labels[label[0]];
+  return value !== undefined && (label[1] === undefined || value === label[1]);
+}
+
+function maySee(keys: Keys, caller: Caller, key: KeyRecord): boolean {
+  if (key.folder === systemFolder) return false;
+  try {
+    keys.authorise(caller, 'key.show', resourceOf(key));
+    return true;
+  } catch (error) {
+    if (isKeyreeveError(error, 'forbidden')) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,145 @@
+import type { Selectable } from 'kysely';
+import type { AlgorithmName, SchemeName } from '../../api/algorithms.ts';
+import type { Policy } from '../../api/fields.ts';
+import type { Purpose } from '../../api/purposes.ts';
+import type { KeyState } from '../../api/states.ts';
+import type { Resource } from '../base/caller.ts';
+import type { KeyLocation } from '../keystores/keystores.ts';
+import type { Schema } from '../storage/storage.ts';
+
+/** One generation of a key, as stored; its private half is fetched only to be opened. */
+export interface VersionRecord {
+  readonly keyId: string;
+  readonly version: number;
+  readonly algorithm: AlgorithmName;
+  /** As stored: what is in force now is `effectiveState`. */
+  readonly state: KeyState;
+  /** SPKI in DER; null for secret keys. */
+  readonly publicKey: Uint8Array | null;
+  readonly fingerprint: string;
+  readonly uri: string;
+  readonly origin: string;
+  readonly createdAt: number;
+  readonly activatesAt: number | null;
+  readonly deactivatesAt: number | null;
+}
+
+/** A key with all its versions, oldest first. */
+export interface KeyRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly folder: string;
+  readonly purpose: Purpose;
+  readonly algorithm: AlgorithmName;
+  readonly schemes: readonly SchemeName[];
+  readonly policy: Policy;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ownerId: string;
+  readonly keystore: string;
+  readonly createdAt: number;
+  readonly destroyAt: number | null;
+  readonly revision: number;
+  readonly versions: readonly VersionRecord[];
+}
+
+export const keyColumns = [
+  'id',
+  'name',
+  'folder',
+  'purpose',
+  'algorithm',
+  'schemes_json',
+  'policy_json',
+  'labels_json',
+  'owner_id',
+  'keystore',
+  'current_version',
+  'created_at',
+  'destroy_at',
+  'revision',
+] as const;
+
+export const versionColumns = [
+  'key_id',
+  'version',
+  'algorithm',
+  'state',
+  'public_key',
+  'fingerprint',
+  'uri',
+  'origin',
+  'created_at',
+  'activates_at',
+  'deactivates_at',
+] as const;
+
+export type KeyRow = Pick<Selectable<Schema['key']>, (typeof keyColumns)[number]>;
+export type VersionRow = Pick<Selectable<Schema['key_version']>, (typeof versionColumns)[number]>;
+
+export function keyFromRows(row: KeyRow, versions: readonly VersionRow[]): KeyRecord {
+  return {
+    id: row.id,
+    name: row.name,
+    folder: row.folder,
+    purpose: row.purpose as Purpose,
+    algorithm: row.algorithm as AlgorithmName,
+    schemes: JSON.parse(row.schemes_json),
+    policy: JSON.parse(row.policy_json),
+    labels: JSON.parse(row.labels_json),
+    ownerId: row.owner_id,
+    keystore: row.keystore,
+    createdAt: row.created_at,
+    destroyAt: row.destroy_at,
+    revision: row.revision,
+    versions: versions.map(versionFromRow),
+  };
+}
+
+function versionFromRow(row: VersionRow): VersionRecord {
+  return {
+    keyId: row.key_id,
+    version: row.version,
+    algorithm: row.algorithm as AlgorithmName,
+    state: row.state as KeyState,
+    publicKey: row.public_key,
+    fingerprint: row.fingerprint,
+    uri: row.uri,
+    origin: row.origin,
+    createdAt: row.created_at,
+    activatesAt: row.activates_at,
+    deactivatesAt: row.deactivates_at,
+  };
+}
+
+/** What the access rules look at. */
+export function resourceOf(key: KeyRecord): Resource {
+  return {
+    type: 'key',
+    id: key.id,
+    name: key.name,
+    folder: key.folder,
+    purpose: key.purpose,
+    ownerId: key.ownerId,
+    labels: key.labels,
+  };
+}
+
+/** Everything before the last slash of a name; empty at the top. */
+export function folderOf(name: string): string {
+  return name.slice(0, Math.max(0, name.lastIndexOf('/')));
+}
+
+/** Where to find the private half, for its keystore. */
+export function locationOf(
+  version: VersionRecord,
+  blob: { private_blob: Uint8Array | null; store_key_id: string | null },
+): KeyLocation {
+  return {
+    keyId: version.keyId,
+    version: version.version,
+    algorithm: version.algorithm,
+    uri: version.uri,
+    privateBlob: blob.private_blob,
+    storeKeyId: blob.store_key_id,
+  };
+}

@@ -1,0 +1,20 @@
+import type { keyRoutes } from '../../api/routes/keys.ts';
+import type { Handlers } from '../base/handler.ts';
+import type { Commands } from '../commands/commands.ts';
+import { createKeyCommands } from './key-commands.ts';
+import { createKeyReads } from './key-reads.ts';
+import type { Keys } from './key-ring.ts';
+
+export { createDestruction, type Destruction, type Tombstone } from './destruction.ts';
+export { type KeyRecord, resourceOf, type VersionRecord } from './key-record.ts';
+export { Keys, type KeysOptions } from './key-ring.ts';
+export { settleIntents } from './settle-intents.ts';
+export { createUse } from './use.ts';
+
+/** The API's key routes. */
+export function createKeyHandlers(
+  keys: Keys,
+  commands: Commands,
+): Handlers<keyof typeof keyRoutes> {
+  return { ...createKeyReads(keys), ...createKeyCommands(keys, commands) };
+}

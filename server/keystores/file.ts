@@ -1,0 +1,193 @@
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { type AlgorithmName, algorithms } from '../../api/algorithms.ts';
+import { KeyreeveError } from '../base/errors.ts';
+import {
+  ensurePrivateFolder,
+  exists,
+  flushFolder,
+  readPrivateFile,
+  requirePrivate,
+  writeFileDurably,
+} from '../base/files.ts';
+import { SecretBytes } from '../base/secret-bytes.ts';
+import { generateKeyMaterial, importPrivate, type KeyMaterial } from '../crypto/crypto.ts';
+import type { KeyIdentity, KeyLocation, Keystore, StoredKey } from './keystore.ts';
+
+const publicFileMode = 0o644;
+
+export interface FileKeystoreOptions {
+  /** The folder that holds `private/` and `public/`: `CRYPTO_KEYS_PATH`. */
+  readonly folder: string;
+  /** Opens and encrypts the private keys; without it they are plain PKCS#8 in private files. */
+  readonly passphrase?: SecretBytes | undefined;
+}
+
+/**
+ * `file:`: private keys as PKCS#8 PEM in `<folder>/private`, encrypted where a passphrase is
+ * configured, public keys as SPKI PEM in `<folder>/public`. What lies there is read by openssl as
+ * it is. Modes and owners are checked on every opening.
+ */
+export function createFileKeystore(options: FileKeystoreOptions): Keystore {
+  const folder = resolve(options.folder);
+  const store = async (identity: KeyIdentity, material: KeyMaterial): Promise<StoredKey> => {
+    const name = fileName(identity);
+    writeKeyFiles(folder, name, material, options.passphrase);
+    return {
+      uri: `file:${name}`,
+      privateBlob: null,
+      storeKeyId: null,
+      publicKey: material.spki ?? null,
+      fingerprint: material.fingerprint,
+    };
+  };
+  return {
+    name: 'file',
+    kind: 'file',
+    capabilities: { import: true, export: false, list: true, attest: false, external: true },
+    generate: async (identity, algorithm) => {
+      requireAsymmetric(algorithm);
+      return store(identity, await generateKeyMaterial(algorithm));
+    },
+    import: async (identity, material) => {
+      requireAsymmetric(material.algorithm);
+      return store(identity, material);
+    },
+    open: async (location) => openKeyFile(folder, location, options.passphrase),
+    destroy: async (location) => removeKeyFiles(folder, nameOf(location.uri)),
+    discard: async (identity) => removeKeyFiles(folder, fileName(identity)),
+    exists: async (identity) =>
+      exists(privatePath(folder, fileName(identity))) ||
+      exists(publicPath(folder, fileName(identity))),
+    health: async () => checkFolder(folder),
+  };
+}
+
+function requireAsymmetric(algorithm: AlgorithmName): void {
+  if (algorithms[algorithm].kind === 'asymmetric') return;
+  throw new KeyreeveError('capability-missing', 'The keystore `file` holds key pairs only.', {
+    hint: 'Make secret keys in the keystore `wrapped`.',
+  });
+}
+
+function fileName(identity: { keyId: string; version: number }): string {
+  return `${identity.keyId}-${identity.version}`;
+}
+
+function privatePath(folder: string, name: string): string {
+  return join(folder, 'private', `${name}.pem`);
+}
+
+function publicPath(folder: string, name: string): string {
+  return join(folder, 'public', `${name}.pub`);
+}
+
+// A name comes from the database: it must not lead out of the folder.
+function nameOf(uri: string): string {
+  const name = uri.slice('file:'.length);
+  if (!uri.startsWith('file:') || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(name)) {
+    throw new KeyreeveError('integrity-failed', 'The address of a key file is not valid.');
+  }
+  return name;
+}
+
+/**
+ * Writes a key pair: the public half first, so that a private key is never without it. Refuses to
+ * replace either.
+ */
+export function writeKeyFiles(
+  folder: string,
+  name: string,
+  material: KeyMaterial,
+  passphrase: SecretBytes | undefined,
+): void {
+  ensurePrivateFolder(folder);
+  ensurePrivateFolder(join(folder, 'private'));
+  ensurePrivateFolder(join(folder, 'public'));
+  const pem = material.publicKey?.export({ format: 'pem', type: 'spki' }) as string;
+  const path = privatePath(folder, name);
+  if (exists(path)) {
+    throw new KeyreeveError('already-exists', `${path} exists already.`, {
+      hint: 'Choose another id: key files are never replaced.',
+    });
+  }
+  writeFileDurably(publicPath(folder, name), pem, { mode: publicFileMode, exclusive: true });
+  try {
+    const encoded = material.privateKey.export({
+      format: 'pem',
+      type: 'pkcs8',
+      ...(passphrase === undefined
+        ? {}
+        : { cipher: 'aes-256-cbc', passphrase: passphrase.reveal() }),
+    });
+    using secret = new SecretBytes(Buffer.from(encoded as string, 'utf8'));
+    writeFileDurably(path, secret.reveal(), { exclusive: true });
+  } catch (error) {
+    rmSync(publicPath(folder, name), { force: true });
+    throw error;
+  }
+}
+
+async function openKeyFile(
+  folder: string,
+  location: KeyLocation,
+  passphrase: SecretBytes | undefined,
+): Promise<KeyMaterial> {
+  const path = privatePath(folder, nameOf(location.uri));
+  requireFolders(folder);
+  if (!exists(path)) {
+    throw new KeyreeveError('keystore-unavailable', `Private key not found: ${path}`, {
+      hint: 'Bring the key file or the folder CRYPTO_KEYS_PATH back.',
+    });
+  }
+  using pem = new SecretBytes(readPrivateFile(path));
+  return await importPrivate(location.algorithm, pem, passphrase);
+}
+
+function requireFolders(folder: string): void {
+  if (!exists(folder)) {
+    throw new KeyreeveError('keystore-unavailable', `The key folder ${folder} is not there.`, {
+      hint: 'Mount it, or correct CRYPTO_KEYS_PATH.',
+    });
+  }
+  requirePrivate(folder, 'folder');
+  const inner = join(folder, 'private');
+  if (exists(inner)) requirePrivate(inner, 'folder');
+}
+
+function removeKeyFiles(folder: string, name: string): void {
+  requireFolders(folder);
+  rmSync(privatePath(folder, name), { force: true });
+  rmSync(publicPath(folder, name), { force: true });
+  for (const part of ['private', 'public']) {
+    if (exists(join(folder, part))) flushFolder(join(folder, part));
+  }
+}
+
+async function checkFolder(
+  folder: string,
+): Promise<{ ready: boolean; reason: string | undefined }> {
+  try {
+    if (!exists(folder)) return { ready: true, reason: undefined };
+    requireFolders(folder);
+    const inner = join(folder, 'private');
+    for (const file of exists(inner) ? readdirSync(inner) : []) {
+      requirePrivate(join(inner, file), 'file');
+    }
+    return { ready: true, reason: undefined };
+  } catch (error) {
+    return { ready: false, reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** The files of a file keystore, for a backup: relative path and bytes. */
+export function* keyFiles(folder: string): Generator<{ path: string; bytes: Buffer }> {
+  for (const part of ['private', 'public']) {
+    const inner = join(folder, part);
+    if (!exists(inner)) continue;
+    for (const file of readdirSync(inner).sort()) {
+      const path = join(inner, file);
+      if (statSync(path).isFile()) yield { path: `${part}/${file}`, bytes: readFileSync(path) };
+    }
+  }
+}

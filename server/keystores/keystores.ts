@@ -1,0 +1,61 @@
+import { KeyreeveError } from '../base/errors.ts';
+import type { CapabilityName, Keystore } from './keystore.ts';
+
+export { createFileKeystore, keyFiles, writeKeyFiles } from './file.ts';
+export type {
+  KeyIdentity,
+  KeyLocation,
+  Keystore,
+  KeystoreCapabilities,
+  KeystoreHealth,
+  StoredKey,
+} from './keystore.ts';
+export {
+  createRootKey,
+  formatSealLocation,
+  makeRootKeyText,
+  openRootKey,
+  parseSealLocation,
+  RootKey,
+  rootKeyFile,
+  type SealLocation,
+} from './root-key.ts';
+export {
+  openStoreKeys,
+  rewrapSteps,
+  StoreKeys,
+  sealedFingerprint,
+  secretSealer,
+} from './store-keys.ts';
+export { createWrappedKeystore } from './wrapped.ts';
+
+/** The keystores that are configured, by name. */
+export class Keystores {
+  readonly #byName: ReadonlyMap<string, Keystore>;
+
+  constructor(keystores: readonly Keystore[]) {
+    this.#byName = new Map(keystores.map((keystore) => [keystore.name, keystore]));
+  }
+
+  /** The keystore of that name. Error: `invalid-request`, naming those there are. */
+  named(name: string): Keystore {
+    const keystore = this.#byName.get(name);
+    if (keystore !== undefined) return keystore;
+    throw new KeyreeveError('invalid-request', `There is no keystore "${name}".`, {
+      hint: `Configured are: ${[...this.#byName.keys()].join(', ')}.`,
+    });
+  }
+
+  all(): readonly Keystore[] {
+    return [...this.#byName.values()];
+  }
+}
+
+/** Refuses what the keystore does not declare, with a typed error. */
+export function requireCapability(keystore: Keystore, capability: CapabilityName): void {
+  if (keystore.capabilities[capability]) return;
+  throw new KeyreeveError(
+    'capability-missing',
+    `The keystore "${keystore.name}" cannot ${capability}.`,
+  );
+}

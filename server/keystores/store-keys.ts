@@ -1,0 +1,191 @@
+import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
+import type { Clock } from '../base/clock.ts';
+import { KeyreeveError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import { SecretBytes } from '../base/secret-bytes.ts';
+import { openSealed, sealBytes } from '../crypto/crypto.ts';
+import type { Step, Storage } from '../storage/storage.ts';
+import { formatSealLocation, type RootKey } from './root-key.ts';
+
+const storeKeyBytes = 32;
+const fingerprintName = 'root-key-fingerprint';
+
+/**
+ * The keys between the root key and everything sealed in the database. Moving the root key means
+ * wrapping these few again, and nothing else.
+ */
+export class StoreKeys {
+  readonly #keys: ReadonlyMap<string, KeyObject>;
+  readonly currentId: string;
+
+  constructor(keys: ReadonlyMap<string, KeyObject>, currentId: string) {
+    this.#keys = keys;
+    this.currentId = currentId;
+  }
+
+  /** Seals under the current store key; the result begins with that key's id. */
+  seal(label: string, bytes: Uint8Array): Uint8Array {
+    const id = Buffer.from(this.currentId, 'latin1');
+    const sealed = sealBytes(this.#keys.get(this.currentId)!, bytes, Buffer.from(label, 'utf8'));
+    return Buffer.concat([Buffer.of(id.length), id, sealed]);
+  }
+
+  /** Opens what `seal` made with the same label. */
+  unseal(label: string, sealed: Uint8Array): Buffer {
+    const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
+    const idLength = bytes[0] ?? 0;
+    const id = bytes.toString('latin1', 1, 1 + idLength);
+    const key = this.#keys.get(id);
+    if (key === undefined) {
+      throw new KeyreeveError('integrity-failed', `Sealed data names an unknown store key.`, {
+        hint: 'Run: keyreeve audit verify, and restore a backup if the database is damaged.',
+      });
+    }
+    try {
+      return openSealed(key, bytes.subarray(1 + idLength), Buffer.from(label, 'utf8'));
+    } catch (cause) {
+      throw new KeyreeveError('integrity-failed', 'Sealed data in the database is damaged.', {
+        cause,
+        hint: 'Restore the last backup beside it and compare.',
+      });
+    }
+  }
+}
+
+/** Sealing of secrets that stay secrets when opened: the seeds of the log keys. */
+export function secretSealer(storeKeys: StoreKeys) {
+  return {
+    seal: (secret: SecretBytes, context: string): Uint8Array =>
+      storeKeys.seal(context, secret.reveal()),
+    unseal: (sealed: Uint8Array, context: string): SecretBytes =>
+      new SecretBytes(storeKeys.unseal(context, sealed)),
+  };
+}
+
+/**
+ * Opens the store keys, or makes the first one. A database that was sealed by another root key is
+ * refused before anything is read from it.
+ */
+export async function openStoreKeys(
+  storage: Storage,
+  rootKey: RootKey,
+  clock: Clock,
+): Promise<StoreKeys> {
+  await requireFingerprint(storage, rootKey);
+  let rows = await storage.db
+    .selectFrom('store_key')
+    .select(['id', 'wrapped', 'root_fingerprint', 'is_current'])
+    .execute();
+  if (rows.length === 0) {
+    await makeStoreKey(storage, rootKey, clock);
+    rows = await storage.db
+      .selectFrom('store_key')
+      .select(['id', 'wrapped', 'root_fingerprint', 'is_current'])
+      .execute();
+  }
+  const keys = new Map<string, KeyObject>();
+  for (const row of rows) {
+    const bytes = rootKey.unwrap(storeKeyLabel(row.id), row.wrapped);
+    keys.set(row.id, createSecretKey(bytes));
+    bytes.fill(0);
+  }
+  const current = rows.find((row) => row.is_current === 1);
+  if (current === undefined) {
+    throw new KeyreeveError('integrity-failed', 'No store key is marked as the current one.');
+  }
+  return new StoreKeys(keys, current.id);
+}
+
+/** The fingerprint of the root key that this database was sealed with; undefined when new. */
+export async function sealedFingerprint(storage: Storage): Promise<string | undefined> {
+  const row = await storage.db
+    .selectFrom('meta')
+    .select('value')
+    .where('name', '=', fingerprintName)
+    .executeTakeFirst();
+  return row?.value;
+}
+
+async function requireFingerprint(storage: Storage, rootKey: RootKey): Promise<void> {
+  const expected = await sealedFingerprint(storage);
+  if (expected === undefined || expected === rootKey.fingerprint) return;
+  throw rootKeyMismatch(expected, rootKey);
+}
+
+function rootKeyMismatch(expected: string, rootKey: RootKey): KeyreeveError {
+  return new KeyreeveError(
+    'root-key-mismatch',
+    `The root key at ${formatSealLocation(rootKey.location)} (${rootKey.fingerprint}) is not the one that sealed this database (${expected}).`,
+    { hint: 'Point KEYREEVE_SEAL at the right root key, or bring its folder back.' },
+  );
+}
+
+async function makeStoreKey(storage: Storage, rootKey: RootKey, clock: Clock): Promise<void> {
+  const id = newId('sto');
+  const bytes = randomBytes(storeKeyBytes);
+  const wrapped = rootKey.wrap(storeKeyLabel(id), bytes);
+  bytes.fill(0);
+  await storage.commit({
+    steps: [
+      {
+        query: storage.db
+          .insertInto('store_key')
+          .values({
+            id,
+            wrapped,
+            root_fingerprint: rootKey.fingerprint,
+            created_at: clock.now(),
+            is_current: 1,
+          })
+          .compile(),
+      },
+      {
+        query: storage.db
+          .insertInto('meta')
+          .values({ name: fingerprintName, value: rootKey.fingerprint })
+          .compile(),
+      },
+    ],
+    entries: [],
+  });
+}
+
+/**
+ * The steps that wrap every store key under another root key: all in one write, so that a crash
+ * leaves the old root key or the new one in force, never half of each.
+ */
+export async function rewrapSteps(
+  storage: Storage,
+  from: RootKey,
+  to: RootKey,
+): Promise<readonly Step[]> {
+  await requireFingerprint(storage, from);
+  const rows = await storage.db.selectFrom('store_key').select(['id', 'wrapped']).execute();
+  const steps: Step[] = rows.map((row) => {
+    const bytes = from.unwrap(storeKeyLabel(row.id), row.wrapped);
+    const wrapped = to.wrap(storeKeyLabel(row.id), bytes);
+    bytes.fill(0);
+    return {
+      query: storage.db
+        .updateTable('store_key')
+        .set({ wrapped, root_fingerprint: to.fingerprint })
+        .where('id', '=', row.id)
+        .compile(),
+      expect: { rows: 1, code: 'conflict', message: 'The store keys changed meanwhile.' },
+    };
+  });
+  steps.push({
+    query: storage.db
+      .updateTable('meta')
+      .set({ value: to.fingerprint })
+      .where('name', '=', fingerprintName)
+      .where('value', '=', from.fingerprint)
+      .compile(),
+    expect: { rows: 1, code: 'conflict', message: 'The root key was moved meanwhile.' },
+  });
+  return steps;
+}
+
+function storeKeyLabel(id: string): string {
+  return `store key\n${id}`;
+}
