@@ -1,0 +1,192 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export const tlsNamesMax = 50;
+const pathLengthMax = 4096;
+const dnsLabel = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
+const dnsName = new RegExp(`^${dnsLabel}(?:\\.${dnsLabel})*$`, 'i');
+
+/** What `KEYREEVE_SEAL` says of where the root key is. */
+export type SealLocation =
+  | { readonly kind: 'path'; readonly path: string }
+  | { readonly kind: 'env'; readonly variable: string }
+  | { readonly kind: 'credential'; readonly name: string };
+
+const path = z
+  .string()
+  .max(pathLengthMax, 'is too long for a path')
+  .refine((text) => !text.includes('\0'), 'is not a path');
+
+const seal = path.transform((text, context): SealLocation => {
+  const [scheme, name = ''] = text.split(/:(.*)/s);
+  if (scheme === 'env') {
+    if (/^[A-Za-z_][A-Za-z0-9_]{0,99}$/.test(name)) return { kind: 'env', variable: name };
+    context.addIssue('has no name of a variable after "env:"');
+  } else if (scheme === 'credential') {
+    if (/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/.test(name)) return { kind: 'credential', name };
+    context.addIssue('has no name of a credential after "credential:"');
+  }
+  return { kind: 'path', path: text };
+});
+
+const port = z
+  .string()
+  .regex(/^\d{1,5}$/, 'is not a number')
+  .transform(Number)
+  .refine((number) => number <= 65_535, 'is above 65535');
+
+const databaseUrl = z.string().refine((text) => {
+  const url = URL.parse(text);
+  return url !== null && ['postgres:', 'postgresql:'].includes(url.protocol);
+}, 'is not an address of the form postgresql://user@host/database');
+
+const keyId = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'is not the name of a key: letters, digits, "._-"');
+
+const tlsNames = z
+  .string()
+  .transform((text) => text.split(/[\s,]+/).filter((name) => name !== ''))
+  .refine((names) => names.length <= tlsNamesMax, `has more than ${tlsNamesMax} names`)
+  .refine(
+    (names) =>
+      names.every((name) => isIP(name) !== 0 || (name.length <= 253 && dnsName.test(name))),
+    'holds something that is neither a DNS name nor an IP address',
+  );
+
+/**
+ * Every setting: how its text is read, its default and meaning as the manual shows them, and
+ * whether the file may hold it. Names are those of environment variables and of the file alike.
+ */
+export const settings = {
+  KEYREEVE_CONFIG: {
+    schema: path,
+    inFile: false,
+    default: 'none',
+    meaning: 'The configuration file.',
+  },
+  KEYREEVE_DATA: {
+    schema: path,
+    inFile: true,
+    default: '`./data` from a clone, `/var/lib/keyreeve` when installed',
+    meaning: 'The data folder.',
+  },
+  KEYREEVE_SEAL: {
+    schema: seal,
+    inFile: true,
+    default: '`<data>.seal`; to be given in a container',
+    meaning:
+      'Where the root key is: a folder outside the data folder, `env:NAME` (an environment variable) or `credential:NAME` (a credential of systemd, read from `$CREDENTIALS_DIRECTORY`).',
+  },
+  KEYREEVE_LISTEN: {
+    schema: z.string().refine((text) => isIP(text) !== 0, 'is not an IP address'),
+    inFile: true,
+    default: '`127.0.0.1`',
+    meaning: 'The IP address to listen on; `0.0.0.0` or `::` for every address.',
+  },
+  KEYREEVE_PORT: {
+    schema: port,
+    inFile: true,
+    default: '`8443`',
+    meaning: 'The HTTPS port; `0` takes any free one.',
+  },
+  KEYREEVE_TLS_NAMES: {
+    schema: tlsNames,
+    inFile: true,
+    default: 'none',
+    meaning:
+      'More DNS names and IP addresses for the server certificate, separated by commas. `localhost`, the loopback addresses, the host name and the listen address are in it anyway.',
+  },
+  KEYREEVE_DATABASE_URL: {
+    schema: databaseUrl,
+    inFile: true,
+    default: 'SQLite in the data folder',
+    meaning: 'A PostgreSQL database: `postgresql://user:password@host/database`.',
+  },
+  KEYREEVE_CHECKPOINTS: {
+    schema: path,
+    inFile: true,
+    default: 'the folder of the root key, or `<data>.seal` where that is no folder',
+    meaning:
+      'The folder, outside the data folder, for checkpoints of the record and for tombstones.',
+  },
+  KEYREEVE_ARCHIVE: {
+    schema: path,
+    inFile: true,
+    default: '`<data>/archive`',
+    meaning: 'The folder that old fields of the record are moved to.',
+  },
+  KEYREEVE_LOG_LEVEL: {
+    schema: z.enum(logLevels, `is not one of ${logLevels.join(', ')}`),
+    inFile: true,
+    default: '`info`',
+    meaning: 'The least severe messages that are logged. `debug` has a line for each request.',
+  },
+  KEYREEVE_CONTAINER: {
+    schema: z.enum(['0', '1'], 'is neither 0 nor 1'),
+    inFile: false,
+    default: '`0`',
+    meaning: '`1` in a container image: `KEYREEVE_SEAL` has to be given.',
+  },
+  CRYPTO_KEYS_PATH: {
+    schema: path,
+    inFile: true,
+    default: 'none: the keystore `file:` is off',
+    meaning: 'The folder of the keystore `file:`, with its folders `private` and `public`.',
+  },
+  CRYPTO_CURRENT_KEY_ID: {
+    schema: keyId,
+    inFile: true,
+    default: 'none',
+    meaning: 'The key in that folder that signs at first. Rotation moves on from it.',
+  },
+  CRYPTO_KEY_PASSPHRASE_FILE: {
+    schema: path,
+    inFile: true,
+    default: 'none: the files are not encrypted',
+    meaning:
+      'A file, readable by its owner only, whose first line is the passphrase of those keys.',
+  },
+  CRYPTO_USE_KMS: {
+    schema: z.enum(['true', 'false'], 'is neither true nor false'),
+    inFile: true,
+    default: '`false`',
+    meaning: '`true` is refused: this version has no keystores in cloud services.',
+  },
+} as const satisfies Record<string, Setting>;
+
+interface Setting {
+  readonly schema: z.ZodType<unknown, string>;
+  readonly inFile: boolean;
+  readonly default: string;
+  readonly meaning: string;
+}
+
+export type SettingName = keyof typeof settings;
+export type SettingValues = {
+  -readonly [Name in SettingName]?: z.output<(typeof settings)[Name]['schema']>;
+};
+
+export const settingNames = Object.keys(settings) as SettingName[];
+
+/** Names that only the command line reads: known, and of no matter to the service. */
+export const clientSettingNames = ['KEYREEVE_URL', 'KEYREEVE_TOKEN', 'KEYREEVE_CA_FILE'] as const;
+
+/** Names that other systems know and this one refuses, each with what to do instead. */
+export const refusedSettings: Readonly<Record<string, string>> = {
+  CRYPTO_KEY_PASSPHRASE:
+    'Write the passphrase to a file of mode 0600 and name it in CRYPTO_KEY_PASSPHRASE_FILE.',
+  CRYPTO_KMS_KEY_ID: 'Unset it: this version has no keystores in cloud services.',
+  CRYPTO_KMS_REGION: 'Unset it: this version has no keystores in cloud services.',
+};
+
+/** The table of the manual, as Markdown. */
+export function settingsTable(): string {
+  const rows = settingNames.map(
+    (name) => `| \`${name}\` | ${settings[name].default} | ${settings[name].meaning} |`,
+  );
+  return ['| name | default | meaning |', '|---|---|---|', ...rows].join('\n');
+}

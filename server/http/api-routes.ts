@@ -1,0 +1,179 @@
+import type { ServerResponse } from 'node:http';
+import { isDeepStrictEqual } from 'node:util';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { RouteDefinition } from '../../api/route.ts';
+import { type RouteId, routes } from '../../api/routes.ts';
+import type { Caller } from '../base/caller.ts';
+import { KeyreeveError } from '../base/errors.ts';
+import type { Handlers, StreamAnswer } from '../base/handler.ts';
+import { answerJson, answerStream } from './answer.ts';
+import { closingError, Exchange, type ExchangeParts } from './exchange.ts';
+import { agentOf, bearerOf, idempotencyKeyOf } from './headers.ts';
+import type { HttpLimits } from './limits.ts';
+import type { Metrics, RouteMetrics } from './metrics.ts';
+import { validate } from './validate.ts';
+import type { VisitorLimit } from './visitor-limit.ts';
+
+/** Finds out who calls. Errors: `unauthenticated`, `rate-limited`, `storage-unavailable`. */
+export type Authenticate = (credentials: {
+  readonly bearer: string;
+  readonly address: string;
+  readonly agent: string;
+  readonly correlationId: string;
+}) => Promise<Caller>;
+
+export interface ApiParts extends ExchangeParts {
+  readonly handlers: Handlers<RouteId>;
+  readonly authenticate: Authenticate;
+  readonly metrics: Metrics;
+  readonly limits: HttpLimits;
+  readonly visitors: VisitorLimit;
+  readonly closing: () => boolean;
+  /** Holds every answer against its schema: for tests. */
+  readonly checkAnswers: boolean;
+}
+
+/** A handler as the dispatcher sees it: the types of its route are checked where it is made. */
+type AnyHandler = (call: {
+  readonly caller?: Caller;
+  readonly visitor?: { address: string; agent: string; correlationId: string };
+  readonly params: unknown;
+  readonly query: unknown;
+  readonly body: unknown;
+  readonly idempotencyKey: string | undefined;
+}) => Promise<unknown>;
+
+/** Every route of the API. */
+export function registerApiRoutes(app: FastifyInstance, parts: ApiParts): void {
+  for (const id of Object.keys(routes) as RouteId[]) {
+    const handler = parts.handlers[id] as AnyHandler | undefined;
+    if (handler === undefined) throw new Error(`the route ${id} has no handler`);
+    const route = new ApiRoute(id, handler, parts);
+    app.route({
+      method: route.definition.method === 'GET' ? ['GET', 'HEAD'] : route.definition.method,
+      url: route.definition.path,
+      bodyLimit: route.bodyBytesMax,
+      onRequest: (request, _reply, done) => route.begin(request, done),
+      handler: (request, reply) => route.handle(request, reply),
+    });
+  }
+}
+
+/** One route: who may come in, what is read, who answers. */
+class ApiRoute {
+  readonly definition: RouteDefinition;
+  readonly bodyBytesMax: number;
+  readonly #id: string;
+  readonly #handler: AnyHandler;
+  readonly #parts: ApiParts;
+  readonly #metrics: RouteMetrics;
+
+  constructor(id: RouteId, handler: AnyHandler, parts: ApiParts) {
+    this.definition = routes[id];
+    this.#id = id;
+    this.#handler = handler;
+    this.#parts = parts;
+    this.#metrics = parts.metrics.route(id);
+    const { bodyBytesMax, batchBodyBytesMax } = parts.limits;
+    this.bodyBytesMax = this.definition.path.endsWith('/batch') ? batchBodyBytesMax : bodyBytesMax;
+  }
+
+  /** Before the body is read: strangers are told so without it. */
+  begin(request: FastifyRequest, done: (error?: Error) => void): void {
+    const { raw } = request;
+    const exchange = new Exchange(this.#parts, raw, this.#id, this.#metrics);
+    request.exchange = exchange;
+    try {
+      if (this.#parts.closing()) throw closingError();
+      if (this.definition.authentication === 'none') {
+        this.#parts.visitors.take(exchange.address);
+        exchange.admit(this.#bodyBytes(request));
+        done();
+        return;
+      }
+      this.#identify(request, exchange).then(
+        () => done(),
+        // Fastify takes a missing error for success, so there is always one.
+        (error) => done(error instanceof Error ? error : new Error(String(error))),
+      );
+    } catch (error) {
+      done(error as Error);
+    }
+  }
+
+  async #identify(request: FastifyRequest, exchange: Exchange): Promise<void> {
+    const { headers } = request.raw;
+    exchange.caller = await this.#parts.authenticate({
+      bearer: bearerOf(headers),
+      address: exchange.address,
+      agent: agentOf(headers),
+      correlationId: exchange.correlationId,
+    });
+    exchange.admit(this.#bodyBytes(request));
+  }
+
+  handle(request: FastifyRequest, reply: FastifyReply): void {
+    reply.hijack();
+    void this.#answer(request, request.exchange!, reply.raw);
+  }
+
+  async #answer(
+    request: FastifyRequest,
+    exchange: Exchange,
+    response: ServerResponse,
+  ): Promise<void> {
+    try {
+      const answer = await this.#handler(this.#call(request, exchange));
+      const status = this.definition.status ?? 200;
+      if (this.definition.response === 'stream') {
+        await answerStream(response, status, exchange.correlationId, answer as StreamAnswer);
+      } else {
+        const text = JSON.stringify(answer);
+        if (this.#parts.checkAnswers) this.#check(text);
+        answerJson(response, status, exchange.correlationId, text);
+      }
+      exchange.finish(response);
+    } catch (error) {
+      exchange.fail(response, error);
+    }
+  }
+
+  #call(request: FastifyRequest, exchange: Exchange) {
+    const { url = '', headers } = request.raw;
+    const { params, query, body } = validate(
+      this.definition,
+      request.params,
+      request.query,
+      url.includes('?'),
+      request.body,
+    );
+    const idempotencyKey =
+      this.definition.kind === 'command' ? idempotencyKeyOf(headers) : undefined;
+    if (this.definition.authentication === 'token') {
+      if (exchange.caller === undefined) throw new Error('a route ran without a caller');
+      return { caller: exchange.caller, params, query, body, idempotencyKey };
+    }
+    const { address, correlationId } = exchange;
+    const visitor = { address, agent: agentOf(headers), correlationId };
+    return { visitor, params, query, body, idempotencyKey };
+  }
+
+  /** What the body can take at most; Fastify holds it to its length and limit. */
+  #bodyBytes({ raw }: FastifyRequest): number {
+    if (raw.headers['transfer-encoding'] !== undefined) return this.bodyBytesMax;
+    const length = Number(raw.headers['content-length'] ?? 0);
+    return Math.min(Number.isSafeInteger(length) ? length : 0, this.bodyBytesMax);
+  }
+
+  #check(text: string | undefined): void {
+    const { response } = this.definition;
+    if (response === 'stream') return;
+    const plain: unknown = text === undefined ? undefined : JSON.parse(text);
+    const result = response.safeParse(plain);
+    const fits = result.success && isDeepStrictEqual(result.data, plain);
+    if (fits) return;
+    throw new KeyreeveError('internal', `The answer of ${this.#id} is not as its schema says.`, {
+      cause: result.error ?? new Error('it has members that the schema does not know'),
+    });
+  }
+}

@@ -1,0 +1,74 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { KeyreeveError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import {
+  agentLengthMax,
+  bearerLengthMax,
+  correlationIdLengthMax,
+  idempotencyKeyLengthMax,
+} from './limits.ts';
+
+const correlationPattern = new RegExp(
+  `^[A-Za-z0-9][A-Za-z0-9._:-]{0,${correlationIdLengthMax - 1}}$`,
+);
+/** Version, trace id, parent id, flags (W3C Trace Context, section 3.2). */
+const traceparentPattern = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+/** token68 (RFC 9110, section 11.2); the name of the scheme in any case. */
+const bearerPattern = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
+const idempotencyPattern = new RegExp(`^[\\x21-\\x7e]{1,${idempotencyKeyLengthMax}}$`);
+const printablePattern = /^[\x20-\x7e]*$/;
+
+/**
+ * What ties together everything that one request caused: the caller's own id where it is well
+ * formed (`X-Correlation-Id`, or the trace id of `traceparent`), else a new one.
+ */
+export function correlationIdOf(headers: IncomingHttpHeaders): string {
+  const given = headers['x-correlation-id'];
+  if (typeof given === 'string' && correlationPattern.test(given)) return given;
+  const trace = headers.traceparent;
+  if (typeof trace === 'string') {
+    const found = traceparentPattern.exec(trace);
+    if (found !== null) return found[1]!;
+  }
+  return newId('req');
+}
+
+/** The token of `Authorization: Bearer`, the only place it is taken from (RFC 6750, section 2.1). */
+export function bearerOf(headers: IncomingHttpHeaders): string {
+  const { authorization } = headers;
+  if (authorization === undefined) {
+    throw new KeyreeveError('unauthenticated', 'This needs a token, and none came.', {
+      hint: 'Send it as "Authorization: Bearer …"; "keyreeve login" gets one.',
+    });
+  }
+  const found =
+    authorization.length <= bearerLengthMax + 10 ? bearerPattern.exec(authorization) : null;
+  if (found === null || found[1]!.length > bearerLengthMax) {
+    throw new KeyreeveError('unauthenticated', 'The Authorization header holds no bearer token.', {
+      hint: 'Send the token as "Authorization: Bearer …".',
+    });
+  }
+  return found[1]!;
+}
+
+/** The name that the calling program gives itself, cut and made printable for the record. */
+export function agentOf(headers: IncomingHttpHeaders): string {
+  const agent = (headers['user-agent'] ?? '').slice(0, agentLengthMax);
+  return printablePattern.test(agent) ? agent : agent.replace(/[^\x20-\x7e]/g, '?');
+}
+
+/** The peer of the connection; headers of proxies are not looked at. */
+export function addressOf(remoteAddress: string | undefined): string {
+  if (remoteAddress === undefined) return 'unknown';
+  return remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress;
+}
+
+/** `Idempotency-Key` of a command. Error: `invalid-request`. */
+export function idempotencyKeyOf(headers: IncomingHttpHeaders): string | undefined {
+  const key = headers['idempotency-key'];
+  if (key === undefined) return undefined;
+  if (typeof key === 'string' && idempotencyPattern.test(key)) return key;
+  throw new KeyreeveError('invalid-request', 'The Idempotency-Key header is not valid.', {
+    hint: `It has 1 to ${idempotencyKeyLengthMax} visible ASCII characters.`,
+  });
+}
