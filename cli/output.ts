@@ -1,0 +1,97 @@
+/** What people and programs get to see. */
+import type { CliContext, TerminalOutput } from './context.ts';
+
+export interface Output {
+  /** True where a program reads: exact answers of the API, nothing else on standard output. */
+  readonly json: boolean;
+  /** Lines on standard output; nothing with `--json`. */
+  print(text: string): void;
+  /** The answer for programs; nothing without `--json`. */
+  data(value: unknown): void;
+  table(headings: readonly string[], rows: readonly (readonly string[])[]): void;
+  /** Names and values, one to a line. Values of undefined are left out. */
+  details(rows: readonly (readonly [string, string | undefined])[]): void;
+  /** What was done, on standard error, so that it never mixes with output. */
+  note(text: string): void;
+}
+
+/** The output of one command. */
+export function createOutput(context: CliContext, json: boolean): Output {
+  const { standardOutput, standardError } = context;
+  const print = (text: string) => {
+    if (!json) standardOutput.write(`${text}\n`);
+  };
+  return {
+    json,
+    print,
+    data: (value) => {
+      if (json) standardOutput.write(`${JSON.stringify(value, null, 2)}\n`);
+    },
+    table: (headings, rows) => {
+      const heading = (line: string) => emphasise(context, standardOutput, line);
+      const [first = '', ...rest] = formatTable(headings, rows, widthOf(standardOutput));
+      print(heading(first));
+      for (const line of rest) print(line);
+    },
+    details: (rows) => {
+      for (const line of formatDetails(rows)) print(line);
+    },
+    note: (text) => {
+      standardError.write(`${printable(text)}\n`);
+    },
+  };
+}
+
+/** Aligned columns, each line cut to the width where there is one. */
+export function formatTable(
+  headings: readonly string[],
+  rows: readonly (readonly string[])[],
+  width: number | undefined,
+): string[] {
+  const all = [headings, ...rows].map((row) => row.map(printable));
+  const widths = headings.map((_, column) =>
+    Math.max(...all.map((row) => [...(row[column] ?? '')].length)),
+  );
+  return all.map((row) => {
+    const line = row
+      .map((cell, column) => cell + ' '.repeat(widths[column]! - [...cell].length))
+      .join('  ')
+      .trimEnd();
+    return cut(line, width);
+  });
+}
+
+/** `name: value` lines with the values aligned. */
+export function formatDetails(rows: readonly (readonly [string, string | undefined])[]): string[] {
+  const present = rows.filter((row): row is [string, string] => row[1] !== undefined);
+  const width = Math.max(0, ...present.map(([name]) => name.length)) + 2;
+  return present.map(([name, value]) => `${`${name}:`.padEnd(width)}${printable(value)}`);
+}
+
+/** Control characters in names and reasons of others never reach a terminal. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced.
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '?');
+}
+
+/** Bold on a terminal, unless NO_COLOR (no-color.org) is set. */
+export function emphasise(context: CliContext, output: TerminalOutput, text: string): string {
+  return usesColour(context, output) ? `\u001b[1m${text}\u001b[0m` : text;
+}
+
+/** Whether escape sequences are welcome there. */
+export function usesColour(context: CliContext, output: TerminalOutput): boolean {
+  const { NO_COLOR, TERM } = context.env;
+  return output.isTTY === true && !NO_COLOR && TERM !== 'dumb';
+}
+
+function widthOf(output: TerminalOutput): number | undefined {
+  return output.isTTY === true ? output.columns : undefined;
+}
+
+function cut(line: string, width: number | undefined): string {
+  const characters = [...line];
+  return width === undefined || width < 2 || characters.length <= width
+    ? line
+    : `${characters.slice(0, width - 1).join('')}…`;
+}

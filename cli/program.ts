@@ -1,0 +1,51 @@
+/** The tree of commands: help, completion and manual page are made from it. */
+import { Command } from 'commander';
+import type { RunState } from './act.ts';
+import { addAccessCommands } from './commands/access.ts';
+import { addAuditCommands } from './commands/audit.ts';
+import { addBackupCommands } from './commands/backup.ts';
+import { addEncryptionCommands } from './commands/encrypt.ts';
+import { addKeyCommands } from './commands/key.ts';
+import { addLoginCommands } from './commands/login.ts';
+import { addMacCommands } from './commands/mac.ts';
+import { addPrincipalCommands } from './commands/principal.ts';
+import { addServiceCommands } from './commands/service.ts';
+import { addSignCommands } from './commands/sign.ts';
+import { addTokenCommands } from './commands/token.ts';
+import { version } from './version.ts';
+
+/** Builds the tree. Errors of parsing are thrown, not printed. */
+export function buildProgram(state: RunState): Command {
+  const { standardOutput } = state.context;
+  const program = new Command('keyreeve')
+    .description('Steward of the keys of an organisation.')
+    .version(version(), '-V, --version', 'print the version')
+    .option('--url <url>', 'address of the service (KEYREEVE_URL)')
+    .option('--ca-file <file>', 'certificate of the CA of the service, PEM (KEYREEVE_CA_FILE)')
+    .option('--json', 'answers for programs: the objects of the API')
+    .helpOption('-h, --help', 'show what the command takes')
+    .configureHelp({ showGlobalOptions: true })
+    .showHelpAfterError(false)
+    .configureOutput({
+      writeOut: (text) => void standardOutput.write(text),
+      writeErr: (text) => void state.context.standardError.write(text),
+      outputError: () => undefined,
+    })
+    .exitOverride();
+  for (const add of groups) add(program, state);
+  return program;
+}
+
+const groups = [
+  addLoginCommands,
+  addKeyCommands,
+  addSignCommands,
+  addEncryptionCommands,
+  addMacCommands,
+  addAuditCommands,
+  addBackupCommands,
+  addTokenCommands,
+  addAccessCommands,
+  addPrincipalCommands,
+  addServiceCommands,
+] as const;

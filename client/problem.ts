@@ -1,0 +1,103 @@
+/** Problem documents (RFC 9457) as errors. */
+import type { IncomingHttpHeaders } from 'node:http';
+import { type ErrorCode, errorCodes } from '../api/error-codes.ts';
+import { KeyreeveError } from '../server/base/errors.ts';
+
+/** A text of a stranger is cut to this before it is shown. */
+const textLengthMax = 2000;
+
+/**
+ * The error that a refused call stands for: code, message, hint and data of its problem document.
+ * A code that this client does not know becomes `internal`, and an answer without a document too.
+ */
+export function problemError(
+  status: number,
+  headers: IncomingHttpHeaders,
+  body: Uint8Array,
+): KeyreeveError {
+  const problem = parseProblem(headers, body);
+  if (problem === undefined) {
+    return new KeyreeveError('internal', `the answer was HTTP ${status}, without a reason`, {
+      hint: 'Check that the address is that of a Keyreeve service.',
+    });
+  }
+  const known = isErrorCode(problem.code);
+  const code = known ? (problem.code as ErrorCode) : 'internal';
+  const summary = text(problem.detail) ?? text(problem.title) ?? `HTTP ${status}`;
+  const fields = fieldsOf(problem);
+  const detail = fields === '' ? summary : `${summary.replace(/\.$/, '')}: ${fields}`;
+  const hint = text(problem.hint) ?? (code === 'internal' ? requestHint(problem) : undefined);
+  const wait = retryAfterSeconds(headers['retry-after']);
+  return new KeyreeveError(code, known ? detail : `${detail} (${String(problem.code)})`, {
+    ...(hint === undefined ? {} : { hint }),
+    ...(wait === undefined ? {} : { retryAfterSeconds: wait }),
+    data: plainData(problem),
+  });
+}
+
+function parseProblem(
+  headers: IncomingHttpHeaders,
+  body: Uint8Array,
+): Record<string, unknown> | undefined {
+  if (!/^application\/(problem\+)?json\b/.test(headers['content-type'] ?? '')) return undefined;
+  try {
+    const value: unknown = JSON.parse(Buffer.from(body).toString('utf8'));
+    return typeof value === 'object' && value !== null && 'code' in value
+      ? (value as Record<string, unknown>)
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isErrorCode(code: unknown): code is ErrorCode {
+  return typeof code === 'string' && Object.hasOwn(errorCodes, code);
+}
+
+/** Control characters of a stranger never reach a terminal. */
+function text(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value === '') return undefined;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
+  return value.slice(0, textLengthMax).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+}
+
+function requestHint(problem: Record<string, unknown>): string | undefined {
+  const id = text(problem.requestId);
+  return id === undefined ? undefined : `The log of the service has more under ${id}.`;
+}
+
+/** Members that are not facts of the error. */
+const reserved = new Set([
+  'type',
+  'title',
+  'status',
+  'detail',
+  'instance',
+  'code',
+  'hint',
+  'requestId',
+]);
+
+function plainData(problem: Record<string, unknown>): Record<string, string | number | boolean> {
+  const found: Record<string, string | number | boolean> = {};
+  for (const [name, value] of Object.entries(problem)) {
+    if (reserved.has(name)) continue;
+    if (typeof value === 'number' || typeof value === 'boolean') found[name] = value;
+    else if (typeof value === 'string') found[name] = text(value) ?? '';
+  }
+  return found;
+}
+
+/** `body name: …` for each input that the service did not take. */
+function fieldsOf(problem: Record<string, unknown>): string {
+  if (!Array.isArray(problem.fields)) return '';
+  const lines = problem.fields.flatMap((entry: unknown) => {
+    const { field, problem: what } = (entry ?? {}) as Record<string, unknown>;
+    return typeof field === 'string' && typeof what === 'string' ? [`${field}: ${what}`] : [];
+  });
+  return text(lines.join('; ')) ?? '';
+}
+
+function retryAfterSeconds(value: string | undefined): number | undefined {
+  return value !== undefined && /^[0-9]{1,6}$/.test(value) ? Number(value) : undefined;
+}
