@@ -1,0 +1,2 @@
+export { type AuditRoutesOptions, createAuditHandlers } from './audit-routes.ts';
+export { createStatusHandler, type StatusOptions } from './status.ts';

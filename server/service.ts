@@ -1,0 +1,389 @@
+import { readFileSync, statSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { sql } from 'kysely';
+import type { Logger } from 'pino';
+import { createAccess, createLoginCode } from './access/access.ts';
+import { type AuditRecord, createRecord, entryEncoder } from './audit/audit.ts';
+import { type Clock, systemClock } from './base/clock.ts';
+import { ClockGuard, clockWarnSeconds, requireClockAfter } from './base/clock-guard.ts';
+import { KeyreeveError } from './base/errors.ts';
+import { ensurePrivateFolder } from './base/files.ts';
+import { newId } from './base/ids.ts';
+import { SecretBytes } from './base/secret-bytes.ts';
+import { version } from './base/version.ts';
+import { Commands } from './commands/commands.ts';
+import type { Config, Seal } from './config/config.ts';
+import { createHttpServer, type HttpLimits } from './http/http.ts';
+import { createAuditHandlers, createStatusHandler } from './inspection/inspection.ts';
+import {
+  createDestruction,
+  createKeyHandlers,
+  createUse,
+  Keys,
+  settleIntents,
+} from './keys/keys.ts';
+import {
+  createFileKeystore,
+  createRootKey,
+  createWrappedKeystore,
+  formatSealLocation,
+  Keystores,
+  openRootKey,
+  openStoreKeys,
+  type RootKey,
+  type SealLocation,
+  type StoreKeys,
+  sealedFingerprint,
+  secretSealer,
+} from './keystores/keystores.ts';
+import { certificateNames, openSystemTls, type SystemTls } from './pki/pki.ts';
+import { createBackups, createTombstones } from './recovery/recovery.ts';
+import { Schedule } from './schedule/schedule.ts';
+import { openStorage, type Storage } from './storage/storage.ts';
+
+/** The name of the key of the CA behind the service's own HTTPS. */
+const tlsKeyName = 'system/tls';
+const destructionSeconds = 10;
+const clockCompareSeconds = 10;
+const cleaningSeconds = 600;
+const renewalSeconds = 3600;
+
+export interface ServiceOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly limits?: Partial<HttpLimits>;
+  /** Holds every answer against its schema: for tests. */
+  readonly checkAnswers?: boolean;
+  /** Told what is being done, for people who wait. */
+  readonly progress?: (text: string) => void;
+}
+
+export interface Service {
+  readonly url: string;
+  /** A code for the first login, where nobody has logged in yet. */
+  readonly firstLoginCode: string | undefined;
+  readonly caPem: string;
+  readonly installationId: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts the service: the one place where its parts are wired together. Opened in this order, each
+ * resting on those before: storage, root key, keystores, access, keys, record, TLS, HTTP.
+ */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const started: (() => Promise<unknown>)[] = [];
+  try {
+    return await wire(options, (stop) => started.push(stop));
+  } catch (error) {
+    for (const stop of started.reverse()) await stop().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function wire(
+  options: ServiceOptions,
+  onStarted: (stop: () => Promise<unknown>) => void,
+): Promise<Service> {
+  const { config, log } = options;
+  const clock = options.clock ?? systemClock;
+  const progress = options.progress ?? (() => undefined);
+  const guard = new ClockGuard(clock);
+
+  // 1. Storage: the lock that refuses a second start is taken here.
+  ensurePrivateFolder(config.data);
+  const storage = await openStorage({
+    dataFolder: config.data,
+    ...(config.databaseUrl === undefined
+      ? {}
+      : { databaseUrl: config.databaseUrl.reveal().toString('utf8') }),
+    clock,
+    entryEncoder,
+    log,
+  });
+  onStarted(() => storage.close());
+  requireClockAfter(clock, await newestTime(storage));
+
+  // 2. The root key, and the keystores below it.
+  const rootKey = await openOrMakeRootKey(storage, sealLocation(config.seal), progress);
+  const storeKeys = await openStoreKeys(storage, rootKey, clock);
+  const keystores = openKeystores(config, storeKeys);
+  const installationId = await openInstallation(storage);
+
+  // 3. Access, commands and keys.
+  let tls: SystemTls | undefined;
+  const access = createAccess({
+    storage,
+    clock,
+    loginCodeFile: join(config.data, 'login-code.json'),
+    caFingerprint: () => tls!.caFingerprint,
+    log,
+  });
+  const { authorise } = access;
+  const commands = new Commands({
+    storage,
+    clock,
+    authorise,
+    stillAllowed: (caller) => access.stillAllowed(caller),
+    sealer: storeKeys,
+    requireClock: () => guard.require(),
+  });
+  const keys = new Keys({
+    storage,
+    keystores,
+    clock,
+    authorise,
+    principalId: (reference) => access.principalId(reference),
+  });
+
+  // 4. The record, then what a crash left half done.
+  const record = createRecord({
+    storage,
+    clock,
+    installationId,
+    // The lifetime lock lets one process in: its next life takes the lease over at once.
+    holder: installationId,
+    sealer: secretSealer(storeKeys),
+    checkpointFolder: config.checkpoints,
+    archives: [config.archive],
+  });
+  await record.start();
+  onStarted(() => record.stop());
+  await settleIntents(keys);
+
+  // 5. TLS of our own.
+  tls = await openSystemTls({
+    folder: join(config.data, 'tls'),
+    caKey: async () => (await keys.systemKey(tlsKeyName, 'p-256', 'ca')).privateKey,
+    sealer: storeKeys,
+    names: certificateNames({
+      listen: config.listen,
+      hostname: hostname(),
+      configured: config.tlsNames,
+    }),
+    clock,
+  });
+
+  // 6. HTTP, with the handlers of every feature.
+  const startedAt = clock.now();
+  const http = await createHttpServer({
+    handlers: {
+      ...createKeyHandlers(keys, commands),
+      ...createUse({ keys, clock, recheck: (...asked) => access.recheck(...asked) }),
+      ...access.handlers(commands),
+      ...createAuditHandlers({
+        record,
+        commands,
+        authorise,
+        keyId: async (reference) => (await keys.store.find(reference))?.id,
+        principalId: (reference) => access.principalId(reference),
+        archiveFolder: config.archive,
+      }),
+      ...createBackups({
+        storage,
+        clock,
+        installationId,
+        rootKey,
+        record,
+        keyFilesFolder: config.fileKeystore?.folder,
+        temporaryFolder: join(config.data, 'tmp'),
+      }).handlers(commands),
+      ...createStatusHandler({
+        version: version(),
+        installationId,
+        startedAt,
+        storage,
+        keystores,
+        keys,
+        rootKey,
+        isSameDisk: isSameDisk(config),
+        record,
+        tlsExpiresAt: () => tls.expiresAt,
+        authorise,
+        clock,
+      }),
+    },
+    authenticate: (call) => access.authenticate(call),
+    authorise,
+    tls: tls.options,
+    health: () => healthOf(storage, record, guard),
+    log,
+    clock,
+    version: version(),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+    checkAnswers: options.checkAnswers ?? false,
+  });
+  onStarted(() => http.close());
+  await access.ready();
+  const { url } = await http.listen({ address: config.listen, port: config.port });
+
+  // 7. What repeats.
+  const schedule = new Schedule(log);
+  onStarted(() => schedule.stop());
+  const tombstones = createTombstones({ folder: config.checkpoints, storage, sealer: storeKeys });
+  const destruction = createDestruction({
+    keys,
+    clock,
+    bury: (tombstone) => tombstones.bury(tombstone),
+    isClockUnsafe: () => guard.isUnsafe,
+  });
+  schedule.every('destroying keys that are due', destructionSeconds, () => destruction.run());
+  schedule.every('forgetting what expired', cleaningSeconds, () =>
+    storage.commit({ steps: [...access.expired(), commands.expired()], entries: [] }),
+  );
+  schedule.every('renewing the certificate', renewalSeconds, async () => {
+    if (await tls.renewIfDue()) http.reloadTls(tls.options);
+  });
+  schedule.every('comparing clocks', clockCompareSeconds, () =>
+    compareClocks(storage, clock, guard, log),
+  );
+
+  return {
+    url,
+    caPem: tls.caPem,
+    installationId,
+    firstLoginCode: await firstLoginCode(config, storage, tls, clock),
+    // What was begun last is ended first: no request loses its storage.
+    stop: async () => {
+      await http.close();
+      await schedule.stop();
+      await record.stop();
+      await storage.close();
+    },
+  };
+}
+
+function sealLocation(seal: Seal): SealLocation {
+  if (seal.kind === 'path') return { kind: 'folder', path: seal.path };
+  if (seal.kind === 'env') return { kind: 'environment', name: seal.variable };
+  return { kind: 'credential', name: seal.name };
+}
+
+/** A new database gets a root key; one that was sealed needs the one that sealed it. */
+async function openOrMakeRootKey(
+  storage: Storage,
+  location: SealLocation,
+  progress: (text: string) => void,
+): Promise<RootKey> {
+  const rootKey = openRootKey(location);
+  if (rootKey !== undefined) return rootKey;
+  const fingerprint = await sealedFingerprint(storage);
+  if (fingerprint !== undefined) {
+    throw new KeyreeveError(
+      'root-key-missing',
+      `There is no root key at ${formatSealLocation(location)}; this data was sealed by ${fingerprint}.`,
+      { hint: 'Bring the root key back to that place, or point KEYREEVE_SEAL at it.' },
+    );
+  }
+  progress(`making the root key in ${formatSealLocation(location)}`);
+  return createRootKey(location);
+}
+
+function openKeystores(config: Config, storeKeys: StoreKeys): Keystores {
+  const { fileKeystore } = config;
+  return new Keystores([
+    createWrappedKeystore(storeKeys),
+    ...(fileKeystore === undefined
+      ? []
+      : [
+          createFileKeystore({
+            folder: fileKeystore.folder,
+            passphrase: readPassphrase(fileKeystore.passphraseFile),
+          }),
+        ]),
+  ]);
+}
+
+function readPassphrase(path: string | undefined): SecretBytes | undefined {
+  if (path === undefined) return undefined;
+  const bytes = readFileSync(path);
+  let length = bytes.length;
+  // An editor ends a file with a line break that is not part of the passphrase.
+  while (length > 0 && (bytes[length - 1] === 0x0a || bytes[length - 1] === 0x0d)) length--;
+  return new SecretBytes(bytes.subarray(0, length));
+}
+
+/** The id of this installation, made at the first start. */
+async function openInstallation(storage: Storage): Promise<string> {
+  const row = await storage.db
+    .selectFrom('meta')
+    .select('value')
+    .where('name', '=', 'installation')
+    .executeTakeFirst();
+  if (row !== undefined) return row.value;
+  const value = newId('ins');
+  await storage.commit({
+    steps: [
+      { query: storage.db.insertInto('meta').values({ name: 'installation', value }).compile() },
+    ],
+    entries: [],
+  });
+  return value;
+}
+
+async function newestTime(storage: Storage): Promise<number | undefined> {
+  const row = await storage.db
+    .selectFrom('bundle')
+    .select('last_time')
+    .orderBy('number', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.last_time;
+}
+
+function isSameDisk(config: Config): boolean {
+  if (config.seal.kind !== 'path') return false;
+  try {
+    return statSync(config.seal.path).dev === statSync(config.data).dev;
+  } catch {
+    return true;
+  }
+}
+
+function healthOf(storage: Storage, record: AuditRecord, guard: ClockGuard) {
+  const health = storage.health();
+  const reasons = [
+    ...(health.ready ? [] : [health.reason ?? 'The database does not answer.']),
+    ...(guard.isUnsafe ? [`The clock is off by ${Math.round(guard.skewSeconds)} seconds.`] : []),
+    ...record.health().problems.map((problem) => problem.message),
+  ];
+  return { live: true, ready: health.ready && !guard.isUnsafe, reasons };
+}
+
+async function compareClocks(
+  storage: Storage,
+  clock: Clock,
+  guard: ClockGuard,
+  log: Logger,
+): Promise<void> {
+  if (storage.dialect === 'postgres') {
+    const { rows } = await sql<{ now: number }>`
+      SELECT EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS now`.execute(storage.db);
+    guard.compare(Number(rows[0]!.now), clock.now());
+  }
+  if (Math.abs(guard.skewSeconds) >= clockWarnSeconds) {
+    log.warn({ skewSeconds: guard.skewSeconds }, 'the clock is off');
+  }
+}
+
+/** Until somebody has logged in, every start offers a fresh code. */
+async function firstLoginCode(
+  config: Config,
+  storage: Storage,
+  tls: SystemTls,
+  clock: Clock,
+): Promise<string | undefined> {
+  const somebody = await storage.db
+    .selectFrom('principal')
+    .select('id')
+    .limit(1)
+    .executeTakeFirst();
+  if (somebody !== undefined) return undefined;
+  return createLoginCode({
+    file: join(config.data, 'login-code.json'),
+    caFingerprint: tls.caFingerprint,
+    clock,
+  });
+}
