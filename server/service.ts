@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import { createAccess, createLoginCode } from './access/access.ts';
-import { type AuditRecord, createRecord, entryEncoder } from './audit/audit.ts';
+import { createRecord, entryEncoder } from './audit/audit.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { ClockGuard, clockWarnSeconds, requireClockAfter } from './base/clock-guard.ts';
 import { KeyreeveError } from './base/errors.ts';
@@ -15,7 +15,11 @@ import { version } from './base/version.ts';
 import { Commands } from './commands/commands.ts';
 import type { Config, Seal } from './config/config.ts';
 import { createHttpServer, type HttpLimits } from './http/http.ts';
-import { createAuditHandlers, createStatusHandler } from './inspection/inspection.ts';
+import {
+  createAuditHandlers,
+  createStatusHandler,
+  ServiceMetrics,
+} from './inspection/inspection.ts';
 import {
   createDestruction,
   createKeyHandlers,
@@ -168,10 +172,16 @@ async function wire(
 
   // 6. HTTP, with the handlers of every feature.
   const startedAt = clock.now();
+  const metrics = new ServiceMetrics(storage);
   const http = await createHttpServer({
     handlers: {
       ...createKeyHandlers(keys, commands),
-      ...createUse({ keys, clock, recheck: (...asked) => access.recheck(...asked) }),
+      ...createUse({
+        keys,
+        clock,
+        recheck: (...asked) => access.recheck(...asked),
+        onUse: (...use) => metrics.countUse(...use),
+      }),
       ...access.handlers(commands),
       ...createAuditHandlers({
         record,
@@ -208,7 +218,8 @@ async function wire(
     authenticate: (call) => access.authenticate(call),
     authorise,
     tls: tls.options,
-    health: () => healthOf(storage, record, guard),
+    health: () => healthOf(storage, guard),
+    metrics: () => metrics.samples(),
     log,
     clock,
     version: version(),
@@ -342,14 +353,14 @@ function isSameDisk(config: Config): boolean {
   }
 }
 
-function healthOf(storage: Storage, record: AuditRecord, guard: ClockGuard) {
-  const health = storage.health();
+/** Readiness is shown to anybody: it names no paths. `status` says more to those who may know. */
+function healthOf(storage: Storage, guard: ClockGuard) {
+  const isDatabaseReady = storage.health().ready;
   const reasons = [
-    ...(health.ready ? [] : [health.reason ?? 'The database does not answer.']),
-    ...(guard.isUnsafe ? [`The clock is off by ${Math.round(guard.skewSeconds)} seconds.`] : []),
-    ...record.health().problems.map((problem) => problem.message),
+    ...(isDatabaseReady ? [] : ['The database does not answer.']),
+    ...(guard.isUnsafe ? ['The clock cannot be trusted.'] : []),
   ];
-  return { live: true, ready: health.ready && !guard.isUnsafe, reasons };
+  return { live: true, ready: reasons.length === 0, reasons };
 }
 
 async function compareClocks(

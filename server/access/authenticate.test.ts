@@ -82,6 +82,12 @@ test('a revoked token is refused at once, and everything made with it', async ()
   );
   for (const token of [first, second, third]) {
     await assert.rejects(opened.caller(token), refusal('unauthenticated', /revoked/));
+    const row = await opened.storage.db
+      .selectFrom('token')
+      .select('revoked_at')
+      .where('hash', '=', tokenHash(token))
+      .executeTakeFirst();
+    assert.equal(row?.revoked_at, opened.clock.now(), 'lists show each as revoked');
   }
   await opened.caller(beside);
 });

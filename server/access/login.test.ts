@@ -11,6 +11,7 @@ import {
   type TestAccess,
   visitor,
 } from './test-support.ts';
+import { tokenHash } from './token-format.ts';
 
 let opened: TestAccess;
 beforeEach(async () => {
@@ -212,6 +213,17 @@ test('a login code is no token, and its disabled principal stays out', async () 
     call(administrator, { params: { principal: 'app' }, body: { state: 'disabled' } }),
   );
   await assert.rejects(opened.login(code), invalid());
+});
+
+test('a row for a login code lets no bearer in, whatever its hash', async () => {
+  const token = await opened.token(await opened.administrator());
+  const query = opened.storage.db
+    .updateTable('token')
+    .set({ scope_json: '{"enrolment":{"tokenTtlSeconds":600}}' })
+    .where('hash', '=', tokenHash(token))
+    .compile();
+  await opened.storage.commit({ steps: [{ query }], entries: [], raisesEpoch: true });
+  await assert.rejects(opened.caller(token), refusal('unauthenticated', /not known/));
 });
 
 test('only who may enrols others', async () => {

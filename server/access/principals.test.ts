@@ -100,15 +100,15 @@ test('the last active administrator is neither disabled nor demoted', async () =
   assert.deepEqual(view.roles, []);
 });
 
-test('of two administrators who demote each other at once, one stays', async () => {
+test('of two administrators who demote each other at once, one stays', async (t) => {
   const own = await openAccess();
+  t.after(() => own.close());
   const first = await own.administrator();
   const second = await own.person(first, 'bea', ['administrator']);
   const demote = (by: Caller, principal: string) =>
     own.handlers['principal.update'](call(by, { params: { principal }, body: { roles: [] } }));
   const results = await Promise.allSettled([demote(first, 'bea'), demote(second, 'administrator')]);
   assert.deepEqual(results.map((result) => result.status).sort(), ['fulfilled', 'rejected']);
-  await own.close();
 });
 
 test('two changes of one principal at once: the second is told', async () => {

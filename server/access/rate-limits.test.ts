@@ -54,8 +54,9 @@ test('wrong tokens are taken up to the limit, then one at a time', () => {
   assert.throws(() => wrong.check('192.0.2.7'), refusal('rate-limited'));
 });
 
-test('who guesses tokens has to wait, while a token known to be good goes on', async () => {
+test('who guesses tokens has to wait, while a token known to be good goes on', async (t) => {
   const opened = await openAccess({ rateLimits: { wrongTokensMax: 4 } });
+  t.after(() => opened.close());
   const administrator = await opened.administrator();
   const known = await opened.token(administrator);
   const unseen = await opened.token(administrator);
@@ -70,15 +71,14 @@ test('who guesses tokens has to wait, while a token known to be good goes on', a
   await opened.storage.commit({ steps: [], entries: [], raisesEpoch: true });
   await opened.caller(known, '192.0.2.9');
   await opened.caller(unseen, '192.0.2.10');
-  await opened.close();
 });
 
-test('a call without a token counts for nothing', async () => {
+test('a call without a token counts for nothing', async (t) => {
   const opened = await openAccess({ rateLimits: { wrongTokensMax: 1 } });
+  t.after(() => opened.close());
   const token = await opened.token(await opened.administrator());
   for (let count = 0; count < 5; count++) {
     await assert.rejects(opened.caller(''), refusal('unauthenticated'));
   }
   await opened.caller(token);
-  await opened.close();
 });

@@ -63,8 +63,9 @@ test('a token never outlives its maker', async () => {
   assert.equal(Date.parse(made.expiresAt), opened.clock.now() + 120_000);
 });
 
-test('a rule against the role of a maker holds for the narrower tokens it makes', async () => {
+test('a rule against the role of a maker holds for the narrower tokens it makes', async (t) => {
   const own = await openAccess();
+  t.after(() => own.close());
   const first = await own.administrator();
   const { policies } = await own.handlers['access.show'](call(first, {}));
   const forbid = `forbid (principal in Role::"administrator", action, resource in Folder::"apps/secret");`;
@@ -80,7 +81,6 @@ test('a rule against the role of a maker holds for the narrower tokens it makes'
     );
   }
   assert.deepEqual(person.standing?.bounds, [], 'a login rests on nobody else');
-  await own.close();
 });
 
 test('a token for another principal lies within the rights of both', async () => {
@@ -103,8 +103,9 @@ test('a token for another principal lies within the rights of both', async () =>
   );
 });
 
-test('a token made for another ends when its maker is disabled, or loses what it gave', async () => {
+test('a token made for another ends when its maker is disabled, or loses what it gave', async (t) => {
   const own = await openAccess();
+  t.after(() => own.close());
   const first = await own.administrator();
   const second = await own.person(first, 'bea', ['administrator']);
   const service = { name: 'app', kind: 'service', roles: ['key-user', 'operator'] };
@@ -117,7 +118,6 @@ test('a token made for another ends when its maker is disabled, or loses what it
   assert.deepEqual((await own.caller(token)).roles, ['key-user']);
   await update({ state: 'disabled' });
   await assert.rejects(own.caller(token), refusal('unauthenticated', /"bea" is disabled/));
-  await own.close();
 });
 
 test('only who may make tokens for others does, and learns nothing of who there is', async () => {
@@ -226,13 +226,13 @@ test('what is made and refused stands on the record, without the token', async (
   assert.ok(!JSON.stringify(entries).includes(token));
 });
 
-test('tokens are forgotten long after they ended', async () => {
+test('tokens are forgotten long after they ended', async (t) => {
   const own = await openAccess();
+  t.after(() => own.close());
   const first = await own.administrator();
   await own.storage.commit({ steps: own.access.expired(), entries: [] });
   await own.caller(await own.token(first));
   own.clock.advance(12 * 3600 + 90 * 86_400 + 1);
   await own.storage.commit({ steps: own.access.expired(), entries: [] });
   assert.deepEqual(await own.storage.db.selectFrom('token').select('id').execute(), []);
-  await own.close();
 });

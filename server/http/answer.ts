@@ -82,6 +82,7 @@ export async function answerStream(
       ...headers(answer.contentType, correlationId),
       'Content-Disposition',
       `attachment; filename="${name}"`,
+      ...Object.entries(answer.headers ?? {}).flat(),
     ]);
     while (!piece.done && !response.destroyed) {
       if (!response.write(piece.value) && !response.destroyed) await drained(response);

@@ -70,7 +70,11 @@ export async function openTestKeys(options: { folder?: string; storeKey?: Buffer
   });
   const handlers = {
     ...createKeyHandlers(keys, commands),
-    ...createUse({ keys, clock, recheck: (caller) => rights.recheck(caller) }),
+    ...createUse({
+      keys,
+      clock,
+      recheck: (caller) => rights.recheck(caller),
+    }),
   };
   const caller = (): Caller => ({
     principalId: 'prn_test',

@@ -20,6 +20,8 @@ export interface UseOptions {
   readonly clock: Clock;
   /** Throws unless the caller's credential still stands and his rights still allow it. */
   readonly recheck: (caller: Caller, action: Action, resource: Resource) => Promise<void>;
+  /** Told of each call: `ok` or the code of its refusal, and how many items it was about. */
+  readonly onUse?: (action: Action, outcome: string, items: number) => void;
 }
 
 const system = { type: 'system' } as const;
@@ -65,11 +67,13 @@ class Use {
   readonly #clock: Clock;
   readonly #recheck: UseOptions['recheck'];
   readonly #counted: CountedUses;
+  readonly #onUse: NonNullable<UseOptions['onUse']>;
 
   constructor(options: UseOptions) {
     this.#keys = options.keys;
     this.#clock = options.clock;
     this.#recheck = options.recheck;
+    this.#onUse = options.onUse ?? (() => undefined);
     this.#counted = new CountedUses(options.keys);
   }
 
@@ -113,6 +117,7 @@ class Use {
     if (committed.epoch !== caller.epoch || committed.epoch !== epoch) {
       await this.#lookAgain(caller, kind, key, results);
     }
+    this.#onUse(kind.action, 'ok', items.length);
     return { key, scheme, results };
   }
 
@@ -193,6 +198,7 @@ class Use {
     error: unknown,
   ): Promise<void> {
     const code = isKeyreeveError(error) ? error.code : 'internal';
+    this.#onUse(action, code, count);
     if (errorCodes[code].status === 503 && code !== 'keystore-unavailable') return;
     await this.#keys.storage.commit({
       steps: [],
@@ -211,7 +217,12 @@ class Use {
     body: { length: number; count: number };
   }): Promise<{ items: string[] }> {
     const { caller, body } = call;
-    this.#keys.authorise(caller, 'random.make', system);
+    try {
+      this.#keys.authorise(caller, 'random.make', system);
+    } catch (error) {
+      await this.#recordRefusal(caller, 'random.make', undefined, body.count, error);
+      throw error;
+    }
     const items = Array.from({ length: body.count }, () => random(body.length).toString('base64'));
     const committed = await this.#keys.storage.commit({
       steps: [],
@@ -220,6 +231,7 @@ class Use {
       ],
     });
     if (committed.epoch !== caller.epoch) await this.#recheck(caller, 'random.make', system);
+    this.#onUse('random.make', 'ok', body.count);
     return { items };
   }
 }

@@ -136,7 +136,8 @@ export class CommitQueue {
     this.#underWay.add(group);
     const timer = setTimeout(() => this.#giveUp(group), this.#timeoutMilliseconds);
     const writes = members.map(({ write }) => write);
-    this.#engine.run(writes, probe).then((reply) => {
+    const outcome = this.#engine.run(writes, probe).catch(brokenWrite);
+    outcome.then((reply) => {
       clearTimeout(timer);
       this.#underWay.delete(group);
       if (group.overdue) this.#overdueGroups--;
@@ -231,3 +232,9 @@ const notSent: PlainError = {
   message: 'the database does not answer: nothing was changed',
   hint: 'try again later; the service goes on by itself when the disk answers',
 };
+
+/** Engines answer with faults and throw none: a write of the wrong shape is all that is left. */
+function brokenWrite(error: unknown): GroupReply {
+  const message = 'a write could not be sent to the database';
+  return { committed: false, error: { code: 'internal', message, detail: messageOf(error) } };
+}

@@ -71,13 +71,12 @@ export class SqliteEngine implements GroupEngine {
     if (worker === undefined) return;
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     worker.postMessage({ kind: 'close' } satisfies ToWriter);
-    // A disk that hangs must not keep the caller: the kernel lets go of the lock with the process.
-    const timer = setTimeout(() => worker.unref(), this.#options.closeMilliseconds);
     const late = new Promise<void>((resolve) =>
       setTimeout(resolve, this.#options.closeMilliseconds).unref(),
     );
     await Promise.race([ended, late]);
-    clearTimeout(timer);
+    // A disk that hangs must not keep the process: the kernel lets go of the lock with it.
+    worker.unref();
   }
 
   async #restart(): Promise<PlainError | undefined> {

@@ -46,6 +46,18 @@ test('every acknowledged write is there after kill -9', async () => {
   }
 });
 
+test('a writer thread that ends is started again, and its callers are told', async (t) => {
+  const storage = await openAt({ dataFolder: join(root, 'thread') });
+  t.after(() => storage.close());
+  await storage.commit({ steps: [addMeta(storage, 'before')], entries: [] });
+  const ending = storage.commit({ steps: [], entries: [entry('end the thread')] });
+  await assert.rejects(ending, hasCode('outcome-unknown'));
+  await assert.rejects(storage.commit({ steps: [], entries: [] }), hasCode('storage-unavailable'));
+  await eventually(() => storage.health().ready);
+  await storage.commit({ steps: [addMeta(storage, 'after')], entries: [] });
+  assert.deepEqual(await metaNames(storage), ['after', 'before']);
+});
+
 test('the log is flushed before a commit is acknowledged', async (t) => {
   const strace = requireProgram(t, 'strace');
   if (strace === undefined) return;

@@ -3,7 +3,6 @@ import { type TestContext, test } from 'node:test';
 import { sql } from 'kysely';
 import { isKeyreeveError } from '../base/errors.ts';
 import { waitingWritesLimit } from './commit-queue.ts';
-import { migrations } from './migrations/migrations.ts';
 import {
   addMeta,
   entry,
@@ -12,7 +11,6 @@ import {
   openAt,
   type Place,
   setMeta,
-  startChild,
   tailDetails,
 } from './storage.fixture.ts';
 import { type Storage, tableNames } from './storage.ts';
@@ -36,13 +34,12 @@ export async function freshStorage(t: TestContext, engine: SuiteEngine): Promise
   return storage;
 }
 
-/** The rules of `commit` and of opening, the same for every kind of database. */
+/** The rules of `commit`, the same for every kind of database. */
 export function storageSuite(engine: SuiteEngine): void {
   const name = (rule: string) => `${engine.name}: ${rule}`;
   commitRules(engine, name);
   groupRules(engine, name);
   epochRules(engine, name);
-  openingRules(engine, name);
 
   test(name('a lost database is refused quickly, and served again when it is back'), async (t) => {
     const place = engine.place();
@@ -282,65 +279,3 @@ function epochRules(engine: SuiteEngine, name: (rule: string) => string): void {
     await second.close();
   });
 }
-
-function openingRules(engine: SuiteEngine, name: (rule: string) => string): void {
-  test(name('a second process is refused and told which one is first'), async (t) => {
-    const place = engine.place();
-    const first = startChild(place, 'hold');
-    t.after(() => first.process.kill('SIGKILL'));
-    assert.equal(await first.line('ready'), `ready ${first.process.pid}`);
-    await assert.rejects(openAt(place), (error) => {
-      assert.ok(isKeyreeveError(error, 'already-running'));
-      assert.match(error.hint ?? '', new RegExp(`process ${first.process.pid}\\b`));
-      return true;
-    });
-    const second = startChild(place, 'hold');
-    assert.match((await second.line('refused')) ?? '', /^refused already-running stop process/);
-    first.process.kill('SIGKILL');
-    await first.ended;
-    const third = await openAt(place);
-    await third.close();
-  });
-
-  test(name('a second opening in one process is refused too'), async (t) => {
-    const place = engine.place();
-    const storage = await openAt(place);
-    t.after(() => storage.close());
-    await assert.rejects(openAt(place), hasCode('already-running'));
-  });
-
-  test(name('a newer schema is refused, an older one waits for the upgrade'), async () => {
-    const place = engine.place();
-    const next = { id: migrations.length + 1, name: 'next', up: () => [createExtra] };
-    const newer = { migrations: [...migrations, next] };
-    await (await openAt(place)).close();
-    await assert.rejects(openAt(place, newer), (error) => {
-      assert.ok(isKeyreeveError(error, 'schema-older'));
-      assert.match(error.hint ?? '', /keyreeve upgrade/);
-      return true;
-    });
-    const upgraded = await openAt(place, { ...newer, migrate: true });
-    const rows = await upgraded.db
-      .selectFrom('schema_version')
-      .select(['version', 'name'])
-      .execute();
-    assert.equal(rows.find(({ version }) => version === next.id)?.name, 'next');
-    await upgraded.close();
-    await assert.rejects(openAt(place), hasCode('schema-newer'));
-    await assert.rejects(openAt(place, { migrate: true }), hasCode('schema-newer'));
-  });
-
-  test(name('a migration that fails changes nothing'), async () => {
-    const place = engine.place();
-    const id = migrations.length + 1;
-    const more = (...statements: string[]) => ({
-      migrations: [...migrations, { id, name: 'next', up: () => statements }],
-      migrate: true,
-    });
-    await (await openAt(place)).close();
-    await assert.rejects(openAt(place, more(createExtra, 'NONSENSE')));
-    await (await openAt(place, more(createExtra))).close();
-  });
-}
-
-const createExtra = 'CREATE TABLE "extra" ("x" BIGINT)';

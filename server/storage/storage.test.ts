@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { startPostgres, type TestPostgres } from '../../test/postgres.ts';
 import { jobsSuite } from './jobs.suite.ts';
+import { openingSuite } from './opening.suite.ts';
 import type { Place } from './storage.fixture.ts';
 import { type SuiteEngine, storageSuite } from './storage.suite.ts';
 
@@ -34,11 +35,13 @@ const postgres: SuiteEngine = {
 };
 
 storageSuite(sqlite);
+openingSuite(sqlite);
 jobsSuite(sqlite);
 
 test('PostgreSQL starts for the suite', (t) => {
   server = startPostgres(t);
   if (server === undefined) return;
   storageSuite(postgres);
+  openingSuite(postgres);
   jobsSuite(postgres);
 });

@@ -47,11 +47,11 @@ export function allImports(root: string): Import[] {
 }
 
 /**
- * Whether a file is a test or helps only tests: those in test/, in a folder or file called testing,
- * and those with a second dot in their name (`keys.test.ts`, `storage.fixture.ts`).
+ * Whether a file is a test or helps only tests: those in test/, in a folder or file called testing
+ * or test-support, and those with a second dot in their name (`keys.test.ts`, `storage.fixture.ts`).
  */
 export function isTest(file: string): boolean {
-  return /^test\/|(^|\/)testing(\/|\.ts$)|\.[a-z]+\.ts$/.test(file);
+  return /^test\/|(^|\/)(testing|test-support)(\/|\.ts$)|\.[a-z]+\.ts$/.test(file);
 }
 
 /** Relative imports that lead to no file; those of tests show when the tests run. */
