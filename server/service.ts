@@ -156,6 +156,16 @@ async function wire(
   await record.start();
   onStarted(() => record.stop());
   await settleIntents(keys);
+  const backups = createBackups({
+    storage,
+    clock,
+    installationId,
+    rootKey,
+    record,
+    keyFilesFolder: config.fileKeystore?.folder,
+    temporaryFolder: join(config.data, 'tmp'),
+  });
+  await backups.settle();
 
   // 5. TLS of our own.
   tls = await openSystemTls({
@@ -191,15 +201,7 @@ async function wire(
         principalId: (reference) => access.principalId(reference),
         archiveFolder: config.archive,
       }),
-      ...createBackups({
-        storage,
-        clock,
-        installationId,
-        rootKey,
-        record,
-        keyFilesFolder: config.fileKeystore?.folder,
-        temporaryFolder: join(config.data, 'tmp'),
-      }).handlers(commands),
+      ...backups.handlers(commands),
       ...createStatusHandler({
         version: version(),
         installationId,

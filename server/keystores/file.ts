@@ -6,6 +6,7 @@ import {
   ensurePrivateFolder,
   exists,
   flushFolder,
+  partialsOf,
   readPrivateFile,
   requirePrivate,
   writeFileDurably,
@@ -56,9 +57,10 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
     open: async (location) => openKeyFile(folder, location, options.passphrase),
     destroy: async (location) => removeKeyFiles(folder, nameOf(location.uri)),
     discard: async (identity) => removeKeyFiles(folder, fileName(identity)),
-    exists: async (identity) =>
-      exists(privatePath(folder, fileName(identity))) ||
-      exists(publicPath(folder, fileName(identity))),
+    exists: async (identity) => {
+      requireFolders(folder);
+      return filesOf(folder, fileName(identity)).length > 0;
+    },
     health: async () => checkFolder(folder),
   };
 }
@@ -157,11 +159,18 @@ function requireFolders(folder: string): void {
 
 function removeKeyFiles(folder: string, name: string): void {
   requireFolders(folder);
-  rmSync(privatePath(folder, name), { force: true });
-  rmSync(publicPath(folder, name), { force: true });
+  for (const path of filesOf(folder, name)) rmSync(path, { force: true });
   for (const part of ['private', 'public']) {
     if (exists(join(folder, part))) flushFolder(join(folder, part));
   }
+}
+
+/** Both halves of a key, and what a crash left of writing them. */
+function filesOf(folder: string, name: string): string[] {
+  return [privatePath(folder, name), publicPath(folder, name)].flatMap((path) => [
+    ...(exists(path) ? [path] : []),
+    ...partialsOf(path),
+  ]);
 }
 
 async function checkFolder(

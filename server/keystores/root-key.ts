@@ -36,8 +36,9 @@ export function formatSealLocation(location: SealLocation): string {
 }
 
 /**
- * The one key above all others. It wraps the store keys, never anything else, and is in no backup:
- * whoever holds it and the database holds every wrapped key.
+ * The one key above all others. It wraps the store keys, and seals the checksums of a backup so that
+ * a forged one is refused; it is in no backup itself. Whoever holds it and the database holds every
+ * wrapped key.
  */
 export class RootKey {
   readonly location: SealLocation;

@@ -1,0 +1,116 @@
+import { entryEncoder } from '../audit/audit.ts';
+import { canonicalJson } from '../base/canonical-json.ts';
+import { systemClock } from '../base/clock.ts';
+import { KeyreeveError } from '../base/errors.ts';
+import { serviceEntry } from '../commands/commands.ts';
+import {
+  createRootKey,
+  formatSealLocation,
+  openRootKey,
+  openStoreKeys,
+  parseSealLocation,
+  type RootKey,
+  rewrapSteps,
+  type SealLocation,
+  sealedFingerprint,
+} from '../keystores/keystores.ts';
+import { openStorage, type Storage } from '../storage/storage.ts';
+import { type HostWork, quietLog, requireRootKey, sealLocation, storagePlace } from './place.ts';
+
+export interface MoveRootKeyOptions extends HostWork {
+  /** Where the root key is to be: a folder, `env:NAME` or `credential:NAME`. */
+  readonly to: string;
+}
+
+export interface MovedRootKey {
+  /** False where the new root key was in force already. */
+  readonly moved: boolean;
+  readonly from: string;
+  readonly to: string;
+  readonly fingerprint: string;
+  /** Settings to change before the next start. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** What to do with the old one, for people. */
+  readonly advice: string;
+}
+
+/**
+ * Makes another root key, or takes the one that is at the new place, and wraps the store keys under
+ * it in one commit, the service being stopped. Killed at any moment, one of the two is in force and
+ * both are there: the old one is never removed here. Errors: `already-running`, `root-key-missing`,
+ * `root-key-mismatch`, `invalid-request` where the place is the same.
+ */
+export async function moveRootKey(options: MoveRootKeyOptions): Promise<MovedRootKey> {
+  const { config } = options;
+  const clock = options.clock ?? systemClock;
+  const from = sealLocation(config.seal);
+  const to = parseSealLocation(options.to);
+  requireOther(from, to);
+  const storage = await openStorage({
+    ...storagePlace(config),
+    clock,
+    log: options.log ?? quietLog,
+    entryEncoder,
+  });
+  try {
+    const inForce = await sealedFingerprint(storage);
+    if (inForce === undefined) {
+      throw new KeyreeveError('not-found', 'Nothing was sealed by a root key yet.', {
+        hint: `Set KEYREEVE_SEAL to ${formatSealLocation(to)} and start the service.`,
+      });
+    }
+    const present = openRootKey(to);
+    const moved = present?.fingerprint !== inForce;
+    if (moved) {
+      // 1. The old one must be the one in force, or nothing could be taken over.
+      const old = requireRootKey(from, inForce);
+      // 2. The new one is on disk before anything is wrapped under it.
+      const fresh = present ?? createRootKey(to);
+      // 3. All store keys and the fingerprint in force change in one commit.
+      await storage.commit({
+        steps: await rewrapSteps(storage, old, fresh),
+        entries: [moveEntry(clock, old, fresh)],
+        raisesEpoch: true,
+      });
+    }
+    // 4. Read again from where it is: only now is it said that it was done.
+    const fingerprint = await proveOpens(storage, to);
+    return { moved, fingerprint, ...told(from, to, config.checkpoints) };
+  } finally {
+    await storage.close();
+  }
+}
+
+function requireOther(from: SealLocation, to: SealLocation): void {
+  if (formatSealLocation(from) !== formatSealLocation(to)) return;
+  throw new KeyreeveError('invalid-request', `The root key is at ${formatSealLocation(to)}.`, {
+    hint: 'Name another place for it.',
+  });
+}
+
+function moveEntry(clock: typeof systemClock, from: RootKey, to: RootKey) {
+  const detail = {
+    from: from.fingerprint,
+    to: to.fingerprint,
+    place: formatSealLocation(to.location),
+  };
+  return serviceEntry(clock, 'root-key.moved', 'ok', { detail: canonicalJson(detail) });
+}
+
+async function proveOpens(storage: Storage, to: SealLocation): Promise<string> {
+  const fingerprint = (await sealedFingerprint(storage)) ?? '';
+  const rootKey = requireRootKey(to, fingerprint);
+  await openStoreKeys(storage, rootKey, systemClock);
+  return fingerprint;
+}
+
+function told(from: SealLocation, to: SealLocation, checkpoints: string) {
+  const old = formatSealLocation(from);
+  return {
+    from: old,
+    to: formatSealLocation(to),
+    // The folder of the root key is where checkpoints and tombstones go by default: they stay.
+    settings: { KEYREEVE_SEAL: formatSealLocation(to), KEYREEVE_CHECKPOINTS: checkpoints },
+    advice: `Backups made until now are restored with the old root key at ${old}: keep it in a safe place as long as you keep them, and remove it from this host.`,
+  };
+}
