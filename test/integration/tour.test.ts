@@ -13,7 +13,7 @@ const startLine = /^(?<settings>(?:\w+=\S+ )*)npm start$/;
 const blockTimeoutMilliseconds = 180_000;
 
 test('the tour of the README works as written', async (t) => {
-  for (const program of ['openssl', 'curl', 'git']) {
+  for (const program of ['openssl', 'git']) {
     if (requireProgram(t, program) === undefined) return;
   }
   const blocks = tourOf(readFileSync(join(project, 'README.md'), 'utf8'));
