@@ -1,5 +1,5 @@
 /** Asking a person before something that cannot be undone. */
-import { createInterface } from 'node:readline/promises';
+import { createInterface, type Interface } from 'node:readline/promises';
 import { KeyreeveError } from '../server/base/errors.ts';
 import type { CliContext } from './context.ts';
 import { printable } from './output.ts';
@@ -23,11 +23,24 @@ export async function confirmByName(
   const lines = createInterface({ input, output });
   try {
     output.write(`${printable(warning)}\n`);
-    const answer = await lines.question(`Type "${printable(name)}" to go on: `);
-    if (answer.trim() !== name) {
-      throw new KeyreeveError('invalid-request', 'nothing was done: the name was not typed');
+    const answer = await ask(lines, `Type "${printable(name)}" to go on: `);
+    if (answer === undefined) output.write('\n');
+    if (answer?.trim() !== name) {
+      throw new KeyreeveError('invalid-request', 'nothing was done: the name was not typed', {
+        hint: 'Type the whole name, or leave it at that.',
+      });
     }
   } finally {
     lines.close();
+  }
+}
+
+/** The line typed, or undefined where the person left with Ctrl-C or Ctrl-D. */
+async function ask(lines: Interface, question: string): Promise<string | undefined> {
+  try {
+    return await lines.question(question);
+  } catch (error) {
+    if (error instanceof Error && error.name === 'AbortError') return undefined;
+    throw error;
   }
 }

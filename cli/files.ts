@@ -100,6 +100,14 @@ export function refuseMixedOutput(outPath: string | undefined, json: boolean): v
   }
 }
 
+/** Standard input can be read once: two files that are `-` cannot both come from there. */
+export function refuseSharedInput(...paths: readonly (string | undefined)[]): void {
+  if (paths.filter((path) => path === '-').length < 2) return;
+  throw new KeyreeveError('invalid-request', 'only one file can come from standard input', {
+    hint: 'Name a file for the other.',
+  });
+}
+
 async function collect(
   source: AsyncIterable<Buffer>,
   path: string,

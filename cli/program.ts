@@ -2,16 +2,20 @@
 import { Command } from 'commander';
 import type { RunState } from './act.ts';
 import { addAccessCommands } from './commands/access.ts';
+import { addAgreementCommands } from './commands/agree.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addBackupCommands } from './commands/backup.ts';
+import { addDataKeyCommands } from './commands/data-key.ts';
 import { addEncryptionCommands } from './commands/encrypt.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addLoginCommands } from './commands/login.ts';
 import { addMacCommands } from './commands/mac.ts';
 import { addPrincipalCommands } from './commands/principal.ts';
+import { addRootKeyCommands } from './commands/root-key.ts';
 import { addServiceCommands } from './commands/service.ts';
 import { addSignCommands } from './commands/sign.ts';
 import { addTokenCommands } from './commands/token.ts';
+import { addWrapCommands } from './commands/wrap.ts';
 import { version } from './version.ts';
 
 /** Builds the tree. Errors of parsing are thrown, not printed. */
@@ -41,9 +45,13 @@ const groups = [
   addKeyCommands,
   addSignCommands,
   addEncryptionCommands,
+  addDataKeyCommands,
   addMacCommands,
+  addWrapCommands,
+  addAgreementCommands,
   addAuditCommands,
   addBackupCommands,
+  addRootKeyCommands,
   addTokenCommands,
   addAccessCommands,
   addPrincipalCommands,

@@ -1,22 +1,20 @@
 /** Errors as people read them: `error:` and then `hint:`, on standard error. */
+import type { ErrorCode } from '../api/error-codes.ts';
 import { isKeyreeveError } from '../server/base/errors.ts';
 import type { CliContext } from './context.ts';
-import { type ExitCode, exitCodeOf, exitCodes } from './exit-codes.ts';
+import { type ExitCode, exitCodeOf } from './exit-codes.ts';
 import { printable, usesColour } from './output.ts';
 
 /** Writes the error and returns the code to end with. With `json`, one line for programs too. */
 export function renderError(context: CliContext, error: unknown, json: boolean): ExitCode {
-  const known = isKeyreeveError(error);
-  const { message, hint } = known ? error : describe(error);
-  const code = known ? error.code : 'internal';
+  const { code, message, hint, data } = isKeyreeveError(error) ? error : describe(error);
   if (json) {
-    const data = known ? error.data : {};
     const object = { error: { code, message, ...(hint === undefined ? {} : { hint }), data } };
     context.standardError.write(`${JSON.stringify(object)}\n`);
   } else {
     writeError(context, message, hint);
   }
-  return known ? exitCodeOf(error.code) : exitCodes.no;
+  return exitCodeOf(code);
 }
 
 /** The two lines of an error. */
@@ -37,27 +35,56 @@ export function soften(message: string): string {
 }
 
 interface Described {
+  readonly code: ErrorCode;
   readonly message: string;
   readonly hint?: string;
+  readonly data: Readonly<Record<string, unknown>>;
 }
 
+/** What the system said of a file, or a fault of the program. */
 function describe(error: unknown): Described {
   const { code, path, message } = error as NodeJS.ErrnoException;
   const reason = code === undefined ? undefined : systemReasons[code];
-  if (reason !== undefined && path !== undefined) return { message: `${path}: ${reason}` };
+  if (reason !== undefined && path !== undefined) {
+    const { hint } = reason;
+    const about = { code: reason.code, message: `${path}: ${reason.text}`, data: {} };
+    return hint === undefined ? about : { ...about, hint };
+  }
   return {
+    code: 'internal',
     message: error instanceof Error && message !== '' ? message : 'an unexpected error',
     hint: 'This is a fault of the program: please report it with what you did.',
+    data: {},
   };
 }
 
-const systemReasons: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file or folder',
-  EACCES: 'the system allows no access',
-  EPERM: 'the system allows no access',
-  EISDIR: 'is a folder',
-  ENOTDIR: 'is not a folder',
-  EEXIST: 'exists already',
-  ENOSPC: 'no space is left',
-  EROFS: 'the disk is read-only',
+interface SystemReason {
+  readonly code: ErrorCode;
+  readonly text: string;
+  readonly hint?: string;
+}
+
+const noAccess = {
+  code: 'forbidden',
+  text: 'the system allows no access',
+  hint: 'Check the owner and mode of the file and its folder, and as whom you run this.',
+} as const;
+
+const systemReasons: Readonly<Record<string, SystemReason>> = {
+  ENOENT: {
+    code: 'not-found',
+    text: 'no such file or folder',
+    hint: 'Check the name, and the folder that you are in.',
+  },
+  EACCES: noAccess,
+  EPERM: noAccess,
+  EISDIR: { code: 'invalid-request', text: 'is a folder', hint: 'Name a file.' },
+  ENOTDIR: { code: 'invalid-request', text: 'is not a folder', hint: 'Name a folder.' },
+  EEXIST: { code: 'already-exists', text: 'exists already', hint: 'Name another.' },
+  ENOSPC: { code: 'storage-full', text: 'no space is left', hint: 'Make room.' },
+  EROFS: {
+    code: 'forbidden',
+    text: 'the disk is read-only',
+    hint: 'Name a place that can be written.',
+  },
 };

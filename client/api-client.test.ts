@@ -211,7 +211,10 @@ test('a service that does not run is reported at once, with what to do', async (
   const client = createClient({ url: 'https://127.0.0.1:1' });
   const failure = await failureOf(client.call('key.list'));
   assert.equal(failure.code, 'unreachable');
-  assert.equal(failure.hint, 'Is the service running? npm start');
+  assert.equal(
+    failure.hint,
+    'Is the service running? npm start. Or elsewhere? --url https://host:port',
+  );
 });
 
 test('a service that keeps silent is given up', async (t) => {

@@ -132,7 +132,10 @@ function fileError(path: string, error: unknown): KeyreeveError {
   const cause = String((error as NodeJS.ErrnoException).code ?? error);
   switch (cause) {
     case 'ENOENT':
-      return new KeyreeveError('not-found', `${path}: no such file or folder.`, { cause: error });
+      return new KeyreeveError('not-found', `${path}: no such file or folder.`, {
+        hint: 'Check the name, and the folder that you are in.',
+        cause: error,
+      });
     case 'EACCES':
     case 'EPERM':
       return new KeyreeveError('forbidden', `${path}: the system allows no access.`, {
@@ -142,7 +145,10 @@ function fileError(path: string, error: unknown): KeyreeveError {
     case 'EEXIST':
       return occupied(path);
     case 'EISDIR':
-      return new KeyreeveError('invalid-request', `${path} is a folder.`, { cause: error });
+      return new KeyreeveError('invalid-request', `${path} is a folder.`, {
+        hint: 'Name a file.',
+        cause: error,
+      });
     case 'ENOSPC':
     case 'EDQUOT':
       return new KeyreeveError('storage-full', `${path}: no space is left to write it.`, {

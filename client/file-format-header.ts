@@ -95,6 +95,11 @@ export function decodeHeader(bytes: Buffer): { header: FileHeader; lengthBytes: 
   };
 }
 
+/** Whether bytes begin as a file of this format does. */
+export function startsAsEncryptedFile(bytes: Uint8Array): boolean {
+  return magic.equals(bytes.subarray(0, magic.length));
+}
+
 function checkMagic(start: Buffer): void {
   const found = start.subarray(0, magic.length);
   if (found.equals(magic)) return;

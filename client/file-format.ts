@@ -29,6 +29,7 @@ export {
   decodeHeader,
   encodeHeader,
   type FileHeader,
+  startsAsEncryptedFile,
   wrappedDataKeyMaximumBytes,
 } from './file-format-header.ts';
 export { type RefusalReason, refusalReasons } from './file-format-refusal.ts';

@@ -142,7 +142,10 @@ function unreachable(base: URL, code: string, cause: unknown): KeyreeveError {
       : code === 'ETIMEDOUT'
         ? ['no answer in time', 'Look at the log of the service.']
         : code === 'ECONNREFUSED'
-          ? ['nothing listens there', 'Is the service running? npm start']
+          ? [
+              'nothing listens there',
+              'Is the service running? npm start. Or elsewhere? --url https://host:port',
+            ]
           : ['the connection broke', 'Is the service running? Look at its log.'];
   return new KeyreeveError('unreachable', `${base.origin} does not answer: ${why}`, {
     hint,

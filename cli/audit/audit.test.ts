@@ -184,3 +184,43 @@ test('an export is not verified with what lies beside it', async (t) => {
   assert.equal(ran.code, 2);
   assert.match(ran.error, /prove nothing/);
 });
+
+test('what another command changed meanwhile in the profile stays', async (t) => {
+  const { cli, service, remembered } = await remembering(t);
+  service.answer = (_, response) => {
+    // While the service verifies, somebody logs in anew and another verification gets further.
+    const profile = readProfile(cli.context())!;
+    const [id = 'x'] = Object.keys(profile.records);
+    const { checkpoint, logKey } = reportOf(40);
+    const records = { [id]: { origin, size: 40, checkpoint, logKey } };
+    writeProfile(cli.context(), {
+      ...profile,
+      token: 'newer',
+      records: id === 'x' ? {} : records,
+    });
+    json(response, reportOf(10));
+  };
+  for (const size of [10, 40]) {
+    const ran = await cli.run(['audit', 'verify']);
+    assert.equal(ran.code, 0, ran.error);
+    assert.equal(remembered()?.size, size);
+    assert.equal(readProfile(cli.context())?.token, 'newer');
+  }
+});
+
+test('a checkpoint is written with the key of the log, for keeping', async (t) => {
+  const { cli, state } = await remembering(t);
+  const file = (name: string) => join(cli.folder, name);
+  const words = ['audit', 'checkpoint', '--out', file('c'), '--log-key-out', file('k')];
+  const ran = await cli.run(words);
+  assert.equal(ran.code, 0, ran.error);
+  assert.equal(readFileSync(file('c'), 'utf8'), reportOf(10).checkpoint);
+  assert.equal(readFileSync(file('k'), 'utf8'), `${signer.verifier.line}\n`);
+  await cli.run(['audit', 'verify']);
+  // The service answers with a key of its own choice: the one remembered counts.
+  state.report = reportOf(30, sameName);
+  const alarm = await cli.run(words);
+  assert.equal(alarm.code, 7);
+  assert.match(alarm.error, /^error: the checkpoint is not signed by a key that you hold\nhint: /);
+  assert.equal(readFileSync(file('c'), 'utf8'), reportOf(10).checkpoint);
+});

@@ -1,4 +1,3 @@
-import { createHash, createPublicKey } from 'node:crypto';
 import { lstatSync } from 'node:fs';
 import type { ResponseOf } from '../../api/route.ts';
 import type { Routes } from '../../api/routes.ts';
@@ -7,8 +6,9 @@ import { KeyreeveError } from '../../server/base/errors.ts';
 import type { Tools } from '../act.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
 import { readText } from '../files.ts';
-import { type RememberedRecord, writeProfile } from '../profile.ts';
+import type { RememberedRecord } from '../profile.ts';
 import type { Session } from '../session.ts';
+import { rememberedOf, rememberIn } from './remembered.ts';
 
 interface VerifyOptions {
   readonly checkpoint?: string;
@@ -104,20 +104,8 @@ function remember(
   if (session.profile === undefined || !session.isOfProfile) return;
   const { origin, size } = opened;
   const record = { origin, size, checkpoint: answer.checkpoint, logKey: trusted };
-  const records = { ...session.profile.records, [serviceId(session)]: record };
-  writeProfile(tools.context, { ...session.profile, records });
+  rememberIn(tools, session, record);
   if (before === undefined) tools.output.note(`the log ${origin} is remembered from now on`);
-}
-
-function rememberedOf(session: Session): RememberedRecord | undefined {
-  return session.isOfProfile ? session.profile?.records[serviceId(session)] : undefined;
-}
-
-/** By what a service is known: the key of its CA, or its address where the system trusts that. */
-function serviceId(session: Session): string {
-  if (session.caPem === undefined) return session.url;
-  const spki = createPublicKey(session.caPem).export({ format: 'der', type: 'spki' });
-  return createHash('sha256').update(spki).digest('hex');
 }
 
 async function readKept(
@@ -143,11 +131,20 @@ async function readLogKey(tools: Tools, given: string): Promise<string> {
   throw new KeyreeveError('not-found', `${given} is neither a file nor a key line`);
 }
 
+interface Found {
+  readonly code: string;
+  readonly message: string;
+  readonly place?: number | undefined;
+  /** The id of the entry: as the service calls it, or as the check of an export does. */
+  readonly entry?: string | undefined;
+  readonly id?: string | undefined;
+}
+
 interface Checked {
   readonly ok: boolean;
   readonly size: number;
   readonly withoutOpening: number;
-  readonly problems: readonly { code: string; message: string; place?: number | undefined }[];
+  readonly problems: readonly Found[];
 }
 
 function report(tools: Tools, result: Checked, what: string): ExitCode {
@@ -158,8 +155,9 @@ function report(tools: Tools, result: Checked, what: string): ExitCode {
     output.print(`ok: ${what} verifies, ${result.size} entries${kept}`);
     return exitCodes.ok;
   }
-  for (const { code, message, place } of result.problems) {
-    output.print(`${code}: ${place === undefined ? '' : `place ${place}: `}${message}`);
+  for (const { code, message, place, entry, id = entry } of result.problems) {
+    const where = place === undefined ? '' : `place ${place}: `;
+    output.print(`${code}: ${where}${id === undefined ? '' : `${id}: `}${message}`);
   }
   throw new KeyreeveError('record-corrupt', `${what} does not verify`, {
     hint: 'Something was changed, dropped or added. Keep what you have, and look into it.',

@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import { act, type RunState } from '../act.ts';
 import { gather } from '../arguments.ts';
+import { fetchCheckpoint } from '../audit/checkpoint.ts';
 import { exportRecord } from '../audit/export.ts';
+import { retainFields } from '../audit/retain.ts';
 import { listEntries, showEntry } from '../audit/search.ts';
 import { verifyRecord } from '../audit/verify.ts';
 
@@ -26,6 +28,12 @@ export function addAuditCommands(program: Command, state: RunState): void {
     .argument('<place>')
     .action(act(state, showEntry));
   audit
+    .command('checkpoint')
+    .description('fetch the newest signed checkpoint, to keep it elsewhere; needs no token')
+    .requiredOption('--out <file>', 'where to, or - for standard output')
+    .option('--log-key-out <file>', 'where the public key of the log goes')
+    .action(act(state, fetchCheckpoint));
+  audit
     .command('export')
     .description('write the whole record into an empty folder')
     .argument('<folder>')
@@ -39,4 +47,9 @@ export function addAuditCommands(program: Command, state: RunState): void {
     .option('--log-key <key>', 'the public key of the log: its line, or a file with it')
     .option('--trust-new-log', 'remember the log of a restored service from now on')
     .action(act(state, verifyRecord));
+  audit
+    .command('retain')
+    .description('move the fields of old entries to the archive folder; their leaves stay')
+    .requiredOption('--before <time>', 'of entries older than this: a time, or 365d')
+    .action(act(state, retainFields));
 }

@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import type { Command } from 'commander';
 import { KeyreeveError } from '../../server/base/errors.ts';
 import type { SecretBytes } from '../../server/base/secret-bytes.ts';
+import type { Config } from '../../server/config/config.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { gather } from '../arguments.ts';
-import { readPassphrase, readText, writeOutput } from '../files.ts';
+import { readPassphrase, readText, refuseSharedInput, writeOutput } from '../files.ts';
 import { startProgress } from '../progress.ts';
 
 export function addBackupCommands(program: Command, state: RunState): void {
@@ -97,17 +98,27 @@ interface RestoreOptions extends OpenOptions {
 }
 
 async function verifyFile(tools: Tools, options: VerifyOptions, file: string): Promise<void> {
+  if (file === '-') {
+    throw new KeyreeveError('invalid-request', 'a backup is verified where it is kept, as a file', {
+      hint: 'Write it to a file first.',
+    });
+  }
   const { verifyBackup } = await import('../../server/recovery/recovery.ts');
   const { sha256 } = options;
   const canOpen = options.identity !== undefined || options.passphraseFile !== undefined;
   using unlock = sha256 !== undefined && !canOpen ? locked : await unlockOf(tools, options);
-  const result = await verifyBackup({ file, ...unlock.options, sha256 });
-  tools.output.data(result);
-  const made = result.manifest ? `, of ${result.manifest.createdAt}` : '';
-  tools.output.note(`the backup is whole${made}`);
+  const config = await placeOf(tools);
+  const result = await verifyBackup({ file, ...unlock.options, sha256, ...config });
+  const { output } = tools;
+  output.data(result);
+  output.note(`the backup is whole${result.manifest ? `, of ${result.manifest.createdAt}` : ''}`);
+  if (!result.opened) output.note('it was compared with its hash alone, and not opened');
+  else if (result.sealed) output.note('it was made with the root key that is here');
+  else output.note('the root key is not here: restoring checks that it was made with it');
 }
 
 async function restoreFile(tools: Tools, options: RestoreOptions, file: string): Promise<void> {
+  refuseSharedInput(file, options.identity, options.passphraseFile);
   const { restoreBackup } = await import('../../server/recovery/recovery.ts');
   using unlock = await unlockOf(tools, options);
   const config = await configOf(tools);
@@ -157,6 +168,13 @@ async function upgrade(tools: Tools, options: UpgradeOptions): Promise<void> {
 async function configOf(tools: Tools) {
   const { loadConfig } = await import('../../server/config/config.ts');
   return loadConfig(tools.context.env);
+}
+
+/** Where the root key is, where this machine is configured at all: a backup is checked anywhere. */
+async function placeOf(tools: Tools): Promise<{ config?: Config }> {
+  const { checkConfig } = await import('../../server/config/config.ts');
+  const report = checkConfig(tools.context.env);
+  return report.ok ? { config: report.config } : {};
 }
 
 interface Unlocking extends Disposable {

@@ -3,26 +3,35 @@ import type { ErrorCode } from '../../api/error-codes.ts';
 import { dataBytesMax } from '../../api/fields.ts';
 import type { ApiClient } from '../../client/api-client.ts';
 import { decryptFile, encryptFile } from '../../client/encrypted-file.ts';
-import type { FileHeader } from '../../client/file-format.ts';
+import { type FileHeader, startsAsEncryptedFile } from '../../client/file-format.ts';
 import { isKeyreeveError, KeyreeveError } from '../../server/base/errors.ts';
 import { SecretBytes } from '../../server/base/secret-bytes.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { parseKeyAndVersion } from '../arguments.ts';
-import { readInput, refuseMixedOutput, writeOutput } from '../files.ts';
+import { readInput, refuseMixedOutput, refuseSharedInput, writeOutput } from '../files.ts';
 import { startProgress } from '../progress.ts';
+import { contextOf, contextOption } from '../raw-context.ts';
 
 export function addEncryptionCommands(program: Command, state: RunState): void {
-  options(program.command('encrypt'))
+  contextOption(options(program.command('encrypt')), withRaw)
     .description('encrypt a file of any size')
     .option('--scheme <scheme>', 'with --raw: one of the schemes of the key')
     .option('--raw', 'small data, encrypted by the key itself: the bare ciphertext')
     .action(act(state, encrypt));
-  options(program.command('decrypt'))
+  contextOption(options(program.command('decrypt')), withRaw)
     .description('decrypt a file; the output appears only if all of it is genuine')
     .option('--scheme <scheme>', 'with --raw: the scheme it was made with')
     .option('--raw', 'a bare ciphertext')
     .action(act(state, decrypt));
+  contextOption(options(program.command('re-encrypt')))
+    .description(
+      'bring a bare ciphertext to the newest version; the plaintext stays in the service',
+    )
+    .option('--scheme <scheme>', 'the scheme it was made with')
+    .action(act(state, reEncrypt));
 }
+
+const withRaw = 'with --raw: ';
 
 function options(command: Command): Command {
   return command
@@ -38,6 +47,7 @@ interface FileOptions {
   readonly force?: boolean;
   readonly raw?: boolean;
   readonly scheme?: string;
+  readonly context?: string;
 }
 
 async function encrypt(tools: Tools, options: FileOptions, name: string): Promise<void> {
@@ -134,9 +144,15 @@ async function encryptRaw(
     bytesMax: dataBytesMax,
     tooLargeHint: rawHint,
   });
+  const aad = await contextOf(tools, options.context);
   const made = await client.call('key.encrypt', {
     params: { key },
-    body: { plaintext: plaintext.toString('base64'), scheme: options.scheme, version },
+    body: {
+      plaintext: plaintext.toString('base64'),
+      scheme: options.scheme,
+      version,
+      context: aad,
+    },
   });
   plaintext.fill(0);
   const ciphertext = Buffer.from(made.ciphertext, 'base64');
@@ -154,10 +170,15 @@ async function decryptRaw(
   version: Version,
 ): Promise<void> {
   const { context, output } = tools;
-  const ciphertext = await readInput(context, options.in, { bytesMax: dataBytesMax });
+  const ciphertext = await readBareCiphertext(tools, options.in);
   const made = await client.call('key.decrypt', {
     params: { key },
-    body: { ciphertext: ciphertext.toString('base64'), scheme: options.scheme, version },
+    body: {
+      ciphertext: ciphertext.toString('base64'),
+      scheme: options.scheme,
+      version,
+      context: await contextOf(tools, options.context),
+    },
   });
   using plaintext = new SecretBytes(Buffer.from(made.plaintext, 'base64'));
   const force = options.force ?? false;
@@ -166,10 +187,50 @@ async function decryptRaw(
   output.note(`decrypted with ${key}, version ${made.version}`);
 }
 
+async function reEncrypt(tools: Tools, options: FileOptions, name: string): Promise<void> {
+  const { context, output } = tools;
+  check({ ...options, raw: true }, output.json);
+  const { key, version } = parseKeyAndVersion(name);
+  const client = tools.client();
+  const ciphertext = await readBareCiphertext(tools, options.in);
+  const made = await client.call('key.re-encrypt', {
+    params: { key },
+    body: {
+      ciphertext: ciphertext.toString('base64'),
+      scheme: options.scheme,
+      version,
+      context: await contextOf(tools, options.context),
+    },
+  });
+  const force = options.force ?? false;
+  const bytes = Buffer.from(made.ciphertext, 'base64');
+  await writeOutput(context, options.out, bytes, { private: true, force });
+  output.data(made);
+  output.note(`encrypted anew with ${key}, version ${made.version}, ${made.scheme}`);
+}
+
+/** A ciphertext as `encrypt --raw` makes it; a whole encrypted file is told from one. */
+async function readBareCiphertext(tools: Tools, path: string): Promise<Buffer> {
+  const bytes = await readInput(tools.context, path, {
+    bytesMax: dataBytesMax,
+    tooLargeHint: wholeFileHint,
+  });
+  if (!startsAsEncryptedFile(bytes)) return bytes;
+  throw new KeyreeveError('invalid-request', 'this is an encrypted file and no bare ciphertext', {
+    hint: wholeFileHint,
+  });
+}
+
+const wholeFileHint =
+  'A file is decrypted without --raw, and brought to a newer version by decrypt and encrypt.';
+
 function check(options: FileOptions, json: boolean): void {
   refuseMixedOutput(options.out, json);
-  if (options.scheme !== undefined && options.raw !== true) {
-    throw new KeyreeveError('invalid-request', '--scheme needs --raw', {
+  refuseSharedInput(options.in, options.context);
+  if (options.raw === true) return;
+  for (const name of ['scheme', 'context'] as const) {
+    if (options[name] === undefined) continue;
+    throw new KeyreeveError('invalid-request', `--${name} needs --raw`, {
       hint: 'Files have a format of their own: docs/file-format.md.',
     });
   }

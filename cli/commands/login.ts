@@ -8,7 +8,7 @@ import { isKeyreeveError, KeyreeveError } from '../../server/base/errors.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { readText } from '../files.ts';
 import type { Output } from '../output.ts';
-import { profilePath, writeProfile } from '../profile.ts';
+import { profilePath, readProfile, writeProfile } from '../profile.ts';
 import { version } from '../version.ts';
 
 export function addLoginCommands(program: Command, state: RunState): void {
@@ -40,7 +40,7 @@ async function login(tools: Tools, options: { code: string }): Promise<void> {
       hint: 'Copy it whole, from "keyreeve login-code" or from the first start of the service.',
     });
   }
-  const { url, profile } = tools.session();
+  const { url } = tools.session();
   // The code names the CA, so nothing is sent before the service has shown itself to be the one.
   const caPem = await fetchPinnedCa(url, code.caPin);
   const client = createClient({ url, caPem, agentName: `keyreeve-cli/${version()}` });
@@ -52,7 +52,7 @@ async function login(tools: Tools, options: { code: string }): Promise<void> {
       token: answer.token,
       principal: answer.principal.name,
       expiresAt: answer.expiresAt,
-      records: profile?.records ?? {},
+      records: readProfile(context)?.records ?? {},
     });
     output.data({ url, principal: answer.principal, expiresAt: answer.expiresAt });
     output.note(`logged in to ${url} as ${answer.principal.name}, until ${answer.expiresAt}`);
@@ -132,11 +132,11 @@ async function logout(tools: Tools): Promise<void> {
   } finally {
     client.close();
   }
-  writeProfile(context, {
-    url: profile.url,
-    records: profile.records,
-    ...(profile.caPem === undefined ? {} : { caPem: profile.caPem }),
-  });
+  // Read again: a login meanwhile has left another token, which stays.
+  const now = readProfile(context);
+  if (now?.token === profile.token) {
+    writeProfile(context, { url, records: now.records, ...(caPem === undefined ? {} : { caPem }) });
+  }
   output.data({ revoked });
   output.note(revoked ? `logged out of ${url}` : 'the token was not valid any more; forgotten');
 }

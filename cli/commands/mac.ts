@@ -3,7 +3,7 @@ import { dataBytesMax } from '../../api/fields.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { parseKeyAndVersion, parseWhole } from '../arguments.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { readInput, refuseMixedOutput, writeOutput } from '../files.ts';
+import { readInput, refuseMixedOutput, refuseSharedInput, writeOutput } from '../files.ts';
 
 export function addMacCommands(program: Command, state: RunState): void {
   program
@@ -60,6 +60,7 @@ async function verifyMac(
   name: string,
 ): Promise<ExitCode> {
   const { context, output } = tools;
+  refuseSharedInput(options.in, options.mac);
   const { key, version } = parseKeyAndVersion(name);
   const client = tools.client();
   const data = await readInput(context, options.in, input);

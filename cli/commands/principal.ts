@@ -4,6 +4,7 @@ import type { Routes } from '../../api/routes.ts';
 import { KeyreeveError } from '../../server/base/errors.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { gather } from '../arguments.ts';
+import { parseDuration } from '../durations.ts';
 import { collectPages, type PageOptions } from '../pages.ts';
 
 export function addPrincipalCommands(program: Command, state: RunState): void {
@@ -45,6 +46,12 @@ export function addPrincipalCommands(program: Command, state: RunState): void {
     .description('let it call again')
     .argument('<name>')
     .action(act(state, (tools, _options, name) => setState(tools, name, 'active')));
+  principal
+    .command('enrol')
+    .description('make a one-time login code for it and print it once; earlier ones end')
+    .argument('<name>')
+    .option('--token-ttl <duration>', 'how long the token lasts that the login gives')
+    .action(act(state, enrolPrincipal));
 }
 
 type Kind = 'person' | 'service' | 'device';
@@ -93,6 +100,24 @@ async function updatePrincipal(
 async function setState(tools: Tools, name: string, state: 'active' | 'disabled'): Promise<void> {
   const request = { params: { principal: name }, body: { state } };
   print(tools, await tools.client().call('principal.update', request));
+}
+
+async function enrolPrincipal(
+  tools: Tools,
+  options: { tokenTtl?: string },
+  name: string,
+): Promise<void> {
+  const { tokenTtl } = options;
+  const made = await tools.client().call('principal.enrol', {
+    params: { principal: name },
+    body: tokenTtl === undefined ? {} : { tokenTtlSeconds: parseDuration(tokenTtl) },
+  });
+  tools.output.data(made);
+  // The code alone on standard output, so that a script can pass it on.
+  tools.output.print(made.code);
+  tools.output.note(
+    `${made.principal.name} logs in once with it, until ${made.expiresAt}: keyreeve login --code -`,
+  );
 }
 
 function print(tools: Tools, principal: PrincipalView): void {

@@ -42,9 +42,11 @@ async function checkConfiguration(tools: Tools, options: { config?: string }): P
   return exitCodes.ok;
 }
 
-async function serveHere(): Promise<void> {
+async function serveHere(): Promise<ExitCode> {
   const { serve } = await import('../../server/main.ts');
   await serve();
+  // It has said itself why it did not start, and that is how the command ends.
+  return process.exitCode === undefined || process.exitCode === 0 ? exitCodes.ok : exitCodes.no;
 }
 
 async function printCompletion(tools: Tools, program: Command, shell: string): Promise<void> {

@@ -3,7 +3,7 @@ import { dataBytesMax } from '../../api/fields.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { parseKeyAndVersion } from '../arguments.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
-import { readInput, refuseMixedOutput, writeOutput } from '../files.ts';
+import { readInput, refuseMixedOutput, refuseSharedInput, writeOutput } from '../files.ts';
 
 export function addSignCommands(program: Command, state: RunState): void {
   program
@@ -62,6 +62,7 @@ interface VerifyOptions {
 
 async function verify(tools: Tools, options: VerifyOptions, name: string): Promise<ExitCode> {
   const { context, output } = tools;
+  refuseSharedInput(options.in, options.signature);
   const { key, version } = parseKeyAndVersion(name);
   const client = tools.client();
   const data = await readInput(context, options.in, signedFile);

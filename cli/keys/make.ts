@@ -3,7 +3,7 @@ import type { KeyView } from '../../api/routes/keys.ts';
 import { KeyreeveError } from '../../server/base/errors.ts';
 import type { Tools } from '../act.ts';
 import { parseLabels } from '../arguments.ts';
-import { readInput, readPassphrase } from '../files.ts';
+import { readInput, readPassphrase, refuseSharedInput } from '../files.ts';
 import { type PolicyOptions, policyFromOptions } from './policy.ts';
 
 export interface MakeOptions extends PolicyOptions {
@@ -37,6 +37,7 @@ export async function importKey(tools: Tools, options: ImportOptions, name: stri
     throw new KeyreeveError(
       'invalid-request',
       '--wrapping-key and --wrapping-scheme need --wrapped',
+      { hint: 'Add --wrapped, or leave them out.' },
     );
   }
   if (options.wrapped === true && options.wrappingKey === undefined) {
@@ -44,9 +45,7 @@ export async function importKey(tools: Tools, options: ImportOptions, name: stri
       hint: 'Name the key of purpose wrap that the file was wrapped for.',
     });
   }
-  if (options.in === '-' && options.passphraseFile === '-') {
-    throw new KeyreeveError('invalid-request', 'key and passphrase cannot both be standard input');
-  }
+  refuseSharedInput(options.in, options.passphraseFile);
   const client = tools.client();
   const bytes = await readInput(context, options.in, {
     bytesMax: materialBytesMax,

@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { formatLoginCode } from '../api/login-code.ts';
+import { type RouteId, routes } from '../api/routes.ts';
+import { certificatePin } from '../client/pin.ts';
+import { testCli } from '../test/doubles/command-line.ts';
+import { json } from '../test/doubles/https-service.ts';
+import { loggedIn } from '../test/doubles/logged-in.ts';
+import { buildProgram } from './program.ts';
+import { commandTree, flatten } from './tree.ts';
+
+type SingleRouteId = Exclude<RouteId, `${string}.batch`>;
+
+const raw = '--in message --out made';
+const making = 'k --algorithm p-256 --purpose sign';
+
+/**
+ * The command that calls each route, with words that reach the service. A `.batch` route has the
+ * command of its single one: batches are for programs that hold many small items, not for files.
+ */
+const commandOf = {
+  'key.create': `key create ${making}`,
+  'key.import': `key import ${making} --in message`,
+  'key.list': 'key list',
+  'key.show': 'key show k',
+  'key.public': 'key public k --out made',
+  'key.update': 'key update k --owner ada',
+  'key.rotate': 'key rotate k',
+  'key.state': 'key state k@1 suspended',
+  'key.destroy': 'key destroy k --yes',
+  'key.cancel-destroy': 'key cancel-destroy k',
+  'key.sign': `sign k ${raw}`,
+  'key.verify': 'verify k --in message --signature message',
+  'key.encrypt': `encrypt k --raw ${raw}`,
+  'key.decrypt': `decrypt k --raw ${raw}`,
+  'key.re-encrypt': `re-encrypt k ${raw}`,
+  'key.data-key': 'data-key k --out-wrapped made',
+  'key.mac': `mac k ${raw}`,
+  'key.verify-mac': 'verify-mac k --in message --mac message',
+  'key.wrap': `wrap k ${raw}`,
+  'key.unwrap': `unwrap k ${raw}`,
+  'key.agree': 'agree k --peer peer.pub --out made',
+  'key.encapsulate': 'encapsulate k --out made --out-ciphertext made.too',
+  'key.decapsulate': `decapsulate k ${raw}`,
+  'random.make': 'random 16',
+  login: 'login --code CODE',
+  'principal.create': 'principal create ada --kind person',
+  'principal.list': 'principal list',
+  'principal.show': 'principal show me',
+  'principal.update': 'principal disable ada',
+  'principal.enrol': 'principal enrol ada',
+  'token.create': 'token create --ttl 1h',
+  'token.list': 'token list',
+  'token.revoke': 'token revoke current',
+  'access.apply': 'access apply rules',
+  'access.show': 'access show',
+  'audit.list': 'audit list',
+  'audit.entry': 'audit show 0',
+  'audit.checkpoint': 'audit checkpoint --out made',
+  'audit.export': 'audit export record',
+  'audit.verify': 'audit verify',
+  'audit.retain': 'audit retain --before 365d',
+  status: 'status',
+  'backup.create': 'backup create made --recipient age1x',
+} as const satisfies Record<SingleRouteId, string>;
+
+/** Commands that ask no service, or not this one's API. */
+const withoutRoute = new Set([
+  'login-code',
+  'logout',
+  'backup verify',
+  'backup restore',
+  'upgrade',
+  'root-key move',
+  'config check',
+  'serve',
+  'completion',
+  'man',
+]);
+
+test('every route is called by a command', async (t) => {
+  const missing = Object.keys(routes).filter((id) => {
+    const single = id.replace(/\.batch$/, '');
+    return !Object.hasOwn(commandOf, single);
+  });
+  assert.deepEqual(missing, [], 'these routes have no command');
+  for (const [id, words] of Object.entries(commandOf)) {
+    await t.test(`${id}: keyreeve ${words}`, (inner) => requestsOf(inner, id as RouteId, words));
+  }
+});
+
+test('every command calls a route, or is known to need none', (t) => {
+  const world = testCli(t).context();
+  const program = commandTree(buildProgram({ context: world, exitCode: 0 }));
+  const called = Object.values(commandOf);
+  // Another way to call a route that has its command already.
+  const others = new Set(['principal update', 'principal enable']);
+  const strange = flatten(program)
+    .filter((node) => node.children.length === 0)
+    .map((node) => node.path.join(' '))
+    .filter((path) => !withoutRoute.has(path) && !others.has(path))
+    .filter((path) => !called.some((words) => `${words} `.startsWith(`${path} `)));
+  assert.deepEqual(strange, []);
+});
+
+/** Runs the command against a service that refuses all, and looks at what reached it. */
+async function requestsOf(t: TestContext, id: RouteId, words: string): Promise<void> {
+  const { cli, service, file } = await loggedIn(t, (_, response) => json(response, {}));
+  writeFileSync(file('message'), 'hello');
+  mkdirSync(file('rules'));
+  writeFileSync(join(file('rules'), 'a.cedar'), 'permit(principal, action, resource);');
+  const { publicKey } = generateKeyPairSync('x25519');
+  writeFileSync(file('peer.pub'), publicKey.export({ format: 'pem', type: 'spki' }));
+  const names = ['message', 'made', 'made.too', 'rules', 'peer.pub', 'record'];
+  const code = formatLoginCode(Buffer.alloc(16), certificatePin(service.ca.x509).toString('hex'));
+  await cli.run(
+    words
+      .split(' ')
+      .map((word) => (names.includes(word) ? file(word) : word))
+      .map((word) => (word === 'CODE' ? code : word)),
+  );
+  const { method, path } = routes[id];
+  const pattern = new RegExp(`^${path.replace(/:\w+/g, '[^/]+')}(\\?|$)`);
+  const found = service.requests.some((one) => one.method === method && pattern.test(one.url));
+  const seen = service.requests.map((one) => `${one.method} ${one.url}`);
+  assert.ok(found, `${method} ${path} was not called, but: ${seen.join(', ') || 'nothing'}`);
+}
