@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { isKeyreeveError, type KeyreeveError } from '../server/base/errors.ts';
 import {
@@ -242,6 +243,22 @@ test('a stream comes in pieces, and a cut one throws', async (t) => {
   };
   assert.equal(await read(), 'abcdef');
   cut = true;
+  assert.equal((await failureOf(read())).code, 'unreachable');
+});
+
+test('a stream that is not what the service names is refused', async (t) => {
+  let digest = createHash('sha256').update('abc').digest('base64');
+  const service = await startHttpsService(t, (_, response) => {
+    response.writeHead(200, { 'repr-digest': `sha-256=:${digest}:` });
+    response.end('abc');
+  });
+  const read = async () => {
+    for await (const piece of await clientOf(service).stream('backup.create', { body: {} })) {
+      assert.equal(piece.toString(), 'abc');
+    }
+  };
+  await read();
+  digest = createHash('sha256').update('abd').digest('base64');
   assert.equal((await failureOf(read())).code, 'unreachable');
 });
 

@@ -1,5 +1,5 @@
 /** The native API as typed calls: one method, keyed by the operation ids of `api/routes.ts`. */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { Agent } from 'node:https';
 import type { z } from 'zod';
 import type { ResponseOf, RouteDefinition } from '../api/route.ts';
@@ -133,7 +133,9 @@ export function createClient(options: ClientOptions): ApiClient {
     try {
       const response = await send(prepared);
       const status = response.statusCode ?? 0;
-      if (status >= 200 && status < 300) return wholeStream(response, base);
+      if (status >= 200 && status < 300) {
+        return wholeStream(response, base, digestOf(response.headers['repr-digest']));
+      }
       throw problemError(status, response.headers, await collect(response, prepared));
     } catch (error) {
       throw transportFailure(error, base).error;
@@ -219,12 +221,30 @@ function parseAnswer(bytes: Buffer): unknown {
   }
 }
 
-async function* wholeStream(source: AsyncIterable<Buffer>, base: URL): AsyncGenerator<Buffer> {
+/** The SHA-256 that the service names for what it sends (RFC 9530, section 3). */
+function digestOf(header: string | string[] | undefined): string | undefined {
+  return /^sha-256=:([A-Za-z0-9+/]{43}=):$/.exec(String(header))?.[1];
+}
+
+/** What was sent, whole and unaltered: a stream that is not ends with an error. */
+async function* wholeStream(
+  source: AsyncIterable<Buffer>,
+  base: URL,
+  digest: string | undefined,
+): AsyncGenerator<Buffer> {
+  const hash = createHash('sha256');
   try {
-    yield* source;
+    for await (const piece of source) {
+      if (digest !== undefined) hash.update(piece);
+      yield piece;
+    }
   } catch (error) {
     throw transportFailure(error, base).error;
   }
+  if (digest === undefined || hash.digest('base64') === digest) return;
+  throw new KeyreeveError('unreachable', 'what arrived is not what the service sent', {
+    hint: 'Repeat the command.',
+  });
 }
 
 function pause(milliseconds: number): Promise<void> {

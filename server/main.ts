@@ -1,6 +1,9 @@
 import { enableCompileCache } from 'node:module';
 import { compileCacheFolder } from '../bin/runtime.mjs';
 
+/** Where the command looks for the service unless it is told. */
+const defaultUrl = 'https://127.0.0.1:8443';
+
 /**
  * The service as a process: reads the configuration, starts, says where it listens, and stops when
  * asked to. Read `service.ts` next: it wires the parts together. This file imports nothing of them
@@ -22,6 +25,7 @@ export async function serve(environment: NodeJS.ProcessEnv = process.env): Promi
     say(`ready ${service.url}`);
     if (service.firstLoginCode !== undefined) {
       say(`first login: npx --no-install keyreeve login --code ${service.firstLoginCode}`);
+      if (service.url !== defaultUrl) say(`before it: export KEYREEVE_URL=${service.url}`);
     }
     stopOnSignal(service);
   } catch (error) {

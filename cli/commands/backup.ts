@@ -79,9 +79,22 @@ async function createBackup(tools: Tools, options: CreateOptions, file: string):
     bar.end();
   }
   const sha256 = hash.digest('hex');
+  if (file !== '-') await checkWritten(file, sha256, passphrase);
   if (file !== '-') output.data({ file, bytes, sha256 });
-  output.note(`wrote ${bytes} bytes, sha256 ${sha256}`);
+  output.note(
+    `wrote ${bytes} bytes${file === '-' ? '' : ' and read them again'}, sha256 ${sha256}`,
+  );
   output.note('keep the root key somewhere else: without it no key can be used');
+}
+
+/** Reads the file again: all of it opens, or, where only its recipients can open it, it has its hash. */
+async function checkWritten(
+  file: string,
+  sha256: string,
+  passphrase: SecretBytes | undefined,
+): Promise<void> {
+  const { verifyBackup } = await import('../../server/recovery/recovery.ts');
+  await verifyBackup({ file, sha256, ...(passphrase === undefined ? {} : { passphrase }) });
 }
 
 interface OpenOptions {
