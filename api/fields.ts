@@ -22,8 +22,19 @@ export const keyName = z
   .max(nameLengthMax)
   .regex(namePattern, 'parts of letters, digits, ".", "_" and "-", joined by "/"');
 
+/**
+ * Text that people give, in one line: without control characters, which databases refuse and
+ * terminals obey, and without halves of surrogate pairs, which no UTF-8 has.
+ */
+export function line(lengthMax: number) {
+  return z
+    .string()
+    .max(lengthMax)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'no control characters');
+}
+
 /** A key by id or name, as it stands in a URL (the slashes of a name percent-encoded). */
-export const keyReference = z.string().min(1).max(nameLengthMax);
+export const keyReference = line(nameLengthMax).min(1);
 
 export const keyVersionNumber = z.int().min(1).max(1_000_000);
 
@@ -37,7 +48,7 @@ export const operation = z.enum(operations);
 export const time = z.iso.datetime();
 
 export const labels = z
-  .record(z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/), z.string().max(200))
+  .record(z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/), line(200))
   .refine((value) => Object.keys(value).length <= labelsMax, `at most ${labelsMax} labels`);
 
 const secondsMax = 100 * 366 * 86_400;
@@ -72,5 +83,5 @@ export type Policy = z.output<typeof policy>;
 export const pageQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(pageSizeMax).default(pageSizeDefault),
   /** `next` of the page before. */
-  after: z.string().max(300).optional(),
+  after: line(300).optional(),
 });

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
@@ -10,7 +10,6 @@ import { ClockGuard, clockWarnSeconds, requireClockAfter } from './base/clock-gu
 import { KeyreeveError } from './base/errors.ts';
 import { ensurePrivateFolder } from './base/files.ts';
 import { newId } from './base/ids.ts';
-import { SecretBytes } from './base/secret-bytes.ts';
 import { version } from './base/version.ts';
 import { Commands } from './commands/commands.ts';
 import type { Config, Seal } from './config/config.ts';
@@ -36,6 +35,7 @@ import {
   openRootKey,
   openStoreKeys,
   type RootKey,
+  readPassphraseFile,
   type SealLocation,
   type StoreKeys,
   sealedFingerprint,
@@ -190,6 +190,7 @@ async function wire(
         keys,
         clock,
         recheck: (...asked) => access.recheck(...asked),
+        requireClock: () => guard.require(),
         onUse: (...use) => metrics.countUse(...use),
       }),
       ...access.handlers(commands),
@@ -303,19 +304,10 @@ function openKeystores(config: Config, storeKeys: StoreKeys): Keystores {
       : [
           createFileKeystore({
             folder: fileKeystore.folder,
-            passphrase: readPassphrase(fileKeystore.passphraseFile),
+            passphrase: readPassphraseFile(fileKeystore.passphraseFile),
           }),
         ]),
   ]);
-}
-
-function readPassphrase(path: string | undefined): SecretBytes | undefined {
-  if (path === undefined) return undefined;
-  const bytes = readFileSync(path);
-  let length = bytes.length;
-  // An editor ends a file with a line break that is not part of the passphrase.
-  while (length > 0 && (bytes[length - 1] === 0x0a || bytes[length - 1] === 0x0d)) length--;
-  return new SecretBytes(bytes.subarray(0, length));
 }
 
 /** The id of this installation, made at the first start. */

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -187,4 +187,25 @@ export async function keyreeve(
     const failed = error as { code: number; stdout: string; stderr: string };
     return { code: failed.code, stdout: failed.stdout, stderr: failed.stderr };
   }
+}
+
+export type CommandLine = (
+  args: readonly string[],
+  options?: { input?: string },
+) => Promise<CommandResult>;
+
+/** The `keyreeve` command for a caller that is logged in already, without a profile of its own. */
+export function commandLine(
+  installation: Installation,
+  service: { readonly url: string },
+  login: LoggedIn,
+): CommandLine {
+  const caFile = join(installation.folder, 'ca.pem');
+  writeFileSync(caFile, login.caPem);
+  const environment = {
+    KEYREEVE_URL: service.url,
+    KEYREEVE_TOKEN: login.token,
+    KEYREEVE_CA_FILE: caFile,
+  };
+  return (args, options = {}) => keyreeve(installation, args, { ...options, environment });
 }

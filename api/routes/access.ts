@@ -67,7 +67,7 @@ export const accessRoutes = {
     summary: 'Show a principal, by id or name; `me` is the caller',
     authentication: 'token',
     kind: 'read',
-    params: z.strictObject({ principal: z.string().max(100) }),
+    params: z.strictObject({ principal: fields.line(100) }),
     response: principalView,
   },
   'principal.update': {
@@ -76,7 +76,7 @@ export const accessRoutes = {
     summary: 'Change the roles or the state of a principal; conflicting roles are refused',
     authentication: 'token',
     kind: 'command',
-    params: z.strictObject({ principal: z.string().max(100) }),
+    params: z.strictObject({ principal: fields.line(100) }),
     body: z.strictObject({
       roles: roles.optional(),
       state: z.enum(['active', 'disabled']).optional(),
@@ -89,7 +89,7 @@ export const accessRoutes = {
     summary: 'Make a one-time login code for a principal; earlier ones that were not used end',
     authentication: 'token',
     kind: 'command',
-    params: z.strictObject({ principal: z.string().max(100) }),
+    params: z.strictObject({ principal: fields.line(100) }),
     body: z.strictObject({
       /** How long the token lasts that the login gives. */
       tokenTtlSeconds: z.int().min(tokenTtlSecondsMin).max(tokenTtlSecondsMax).optional(),
@@ -105,12 +105,12 @@ export const accessRoutes = {
     kind: 'command',
     body: z.strictObject({
       /** Whose token; the caller where left out. */
-      principal: z.string().max(100).optional(),
+      principal: fields.line(100).optional(),
       /** Narrowed to these roles; all of the principal where left out. */
       roles: roles.min(1).optional(),
       /** Narrowed to keys in these folders and below. */
       folders: z.array(fields.keyName).min(1).max(50).optional(),
-      label: z.string().max(200).default(''),
+      label: fields.line(200).default(''),
       ttlSeconds: z.int().min(tokenTtlSecondsMin).max(tokenTtlSecondsMax),
     }),
     response: tokenView.extend({ token: z.string() }),
@@ -122,7 +122,7 @@ export const accessRoutes = {
     summary: 'List tokens: the caller’s own, or all where allowed',
     authentication: 'token',
     kind: 'read',
-    query: fields.pageQuery.extend({ principal: z.string().max(100).optional() }),
+    query: fields.pageQuery.extend({ principal: fields.line(100).optional() }),
     response: z.object({ items: z.array(tokenView), next: z.string().nullable() }),
   },
   'token.revoke': {
@@ -131,7 +131,7 @@ export const accessRoutes = {
     summary: 'Revoke a token and all that were made with it; `current` is the caller’s',
     authentication: 'token',
     kind: 'command',
-    params: z.strictObject({ token: z.string().max(100) }),
+    params: z.strictObject({ token: fields.line(100) }),
     response: tokenView,
   },
   'access.apply': {

@@ -35,7 +35,7 @@ export const auditRoutes = {
     kind: 'read',
     query: fields.pageQuery.extend({
       key: fields.keyReference.optional(),
-      principal: z.string().max(100).optional(),
+      principal: fields.line(100).optional(),
       correlationId: z.string().max(100).optional(),
       action: z.string().max(60).optional(),
       outcome: z.string().max(60).optional(),

@@ -54,7 +54,7 @@ const making = {
   labels: fields.labels.default({}),
   policy: fields.policy.prefault({}),
   /** Id or name of a principal; the caller where left out. */
-  owner: z.string().max(fields.nameLengthMax).optional(),
+  owner: fields.line(fields.nameLengthMax).optional(),
 };
 
 export const keyCreateBody = z.strictObject(making);
@@ -102,9 +102,9 @@ export const keyRoutes = {
     authentication: 'token',
     kind: 'read',
     query: fields.pageQuery.extend({
-      folder: z.string().max(fields.nameLengthMax).optional(),
+      folder: fields.line(fields.nameLengthMax).optional(),
       purpose: fields.purpose.optional(),
-      label: z.string().max(300).optional(),
+      label: fields.line(300).optional(),
     }),
     response: z.object({ items: z.array(keyView), next: z.string().nullable() }),
   },
@@ -150,7 +150,7 @@ export const keyRoutes = {
     params: keyParams,
     body: z.strictObject({
       labels: fields.labels.optional(),
-      owner: z.string().max(fields.nameLengthMax).optional(),
+      owner: fields.line(fields.nameLengthMax).optional(),
       policy: fields.policy.optional(),
       /** Refused with `conflict` where the key has another revision by now. */
       revision: z.int().optional(),

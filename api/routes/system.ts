@@ -62,7 +62,7 @@ export const systemRoutes = {
       recipients: z.array(z.string().max(200)).min(1).max(20).optional(),
       /** Or a passphrase: an OpenPGP message that gpg alone opens. */
       passphrase: z.string().min(12).max(1024).optional(),
-      label: z.string().max(200).default(''),
+      label: fields.line(200).default(''),
     }),
     response: 'stream',
   },

@@ -54,8 +54,6 @@ export interface Access {
   recheck(caller: Caller, action?: Action, resource?: Resource): Promise<void>;
   /** Steps that fail a commit unless the caller's token, roles and rules stand as they stood. */
   stillAllowed(caller: Caller): readonly Step[];
-  /** Whether the caller may see the keys of a folder. */
-  mayList(caller: Caller, folder: string): boolean;
   /** The id of a principal by id or name. Error: `not-found`. */
   principalId(reference: string): Promise<string>;
   handlers(commands: Commands): Handlers<keyof typeof accessRoutes>;
@@ -84,7 +82,6 @@ export function createAccess(options: AccessOptions): Access {
     authorise,
     recheck: (caller, action, resource) => credentials.recheck(caller, action, resource),
     stillAllowed: (caller) => credentials.stillAllowed(caller),
-    mayList: (caller, folder) => authoriser.mayList(caller, folder),
     principalId: async (reference) => {
       const row = await store.principal(reference);
       if (row === undefined) throw principalNotFound(reference);

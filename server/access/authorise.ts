@@ -40,17 +40,6 @@ export class Authoriser {
     }
   };
 
-  /** Whether the caller may see keys in this folder: lists go by folder. */
-  mayList(caller: Caller, folder: string): boolean {
-    try {
-      this.authorise(caller, 'key.show', { type: 'folder', folder });
-      return true;
-    } catch (error) {
-      if (error instanceof KeyreeveError && error.code === 'forbidden') return false;
-      throw error;
-    }
-  }
-
   /** Everything that a decision depends on is in its key; the scope of the token is checked apart. */
   #allows(who: Bound, action: Action, resource: Resource): boolean {
     const { version, digest } = this.#rules.current;
@@ -116,10 +105,10 @@ export function isWithin(folder: string, above: string): boolean {
   return folder.startsWith(above) && folder.charCodeAt(above.length) === 0x2f;
 }
 
-/** A token narrowed to folders reaches the keys in them, and of the rest only what is its own. */
+/** A token narrowed to folders reaches the keys in them, and of the rest only itself. */
 function requireScope(caller: Caller, action: Action, resource: Resource): void {
   const { folders } = caller;
-  if (folders === undefined || isInScope(caller, folders, resource)) return;
+  if (folders === undefined || isInScope(caller, folders, action, resource)) return;
   throw new KeyreeveError(
     'forbidden',
     `${action} is refused: this token is narrowed to ${folders.join(', ')}.`,
@@ -127,15 +116,25 @@ function requireScope(caller: Caller, action: Action, resource: Resource): void 
   );
 }
 
-function isInScope(caller: Caller, folders: readonly string[], resource: Resource): boolean {
+function isInScope(
+  caller: Caller,
+  folders: readonly string[],
+  action: Action,
+  resource: Resource,
+): boolean {
   switch (resource.type) {
     case 'key':
     case 'folder':
       return folders.some((folder) => isWithin(resource.folder, folder));
     case 'principal':
-      return resource.id === caller.principalId;
+      // Anything more than a look (a code to log in with, a role) would lead out of the folders.
+      return action === 'principal.show' && resource.id === caller.principalId;
     case 'token':
-      return resource.principalId === caller.principalId;
+      // Tokens made with this one are narrowed as it is; of the others it may end itself alone.
+      return (
+        resource.principalId === caller.principalId &&
+        (action !== 'token.revoke' || resource.id === caller.credentialId)
+      );
     case 'system':
       return false;
   }
@@ -149,17 +148,7 @@ function forbidden(caller: Caller, action: Action, resource: Resource): Keyreeve
   });
 }
 
+// The same words for what is there and for what is not: a refusal tells nobody which names exist.
 function place(resource: Resource): string {
-  switch (resource.type) {
-    case 'key':
-      return 'to you on this key';
-    case 'folder':
-      return resource.folder === '' ? 'to you here' : `to you in the folder "${resource.folder}"`;
-    case 'principal':
-      return 'to you on this principal';
-    case 'token':
-      return 'to you on this token';
-    case 'system':
-      return 'to you';
-  }
+  return resource.type === 'key' || resource.type === 'folder' ? 'to you on this key' : 'to you';
 }

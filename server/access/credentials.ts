@@ -137,7 +137,7 @@ export class Credentials {
     const { store, wrongTokens } = this.#options;
     try {
       if (digest === undefined || !isToken(bearer)) {
-        throw new KeyreeveError('unauthenticated', 'This is not a whole token of Keyreeve.', {
+        throw new UnknownToken('unauthenticated', 'This is not a whole token of Keyreeve.', {
           hint: 'Give the token as it was shown: krv_ and 49 letters and digits.',
         });
       }
@@ -147,9 +147,9 @@ export class Credentials {
       if (found.scope.enrolment !== undefined) throw unknownToken();
       return found;
     } catch (error) {
-      if (error instanceof KeyreeveError && error.code === 'unauthenticated') {
-        wrongTokens.count(address);
-      }
+      // Tokens that ended are no guesses: a client that forgot to log in again must not lock out
+      // everybody behind its address.
+      if (error instanceof UnknownToken) wrongTokens.count(address);
       throw error;
     }
   }
@@ -230,6 +230,9 @@ export class Credentials {
   }
 }
 
+/** A token that was never one of ours: somebody may be guessing. */
+class UnknownToken extends KeyreeveError {}
+
 function callerOf(credential: Credential, call: Omit<IncomingCall, 'bearer'>): Caller {
   return {
     principalId: credential.principalId,
@@ -287,7 +290,7 @@ function noToken(): KeyreeveError {
 }
 
 function unknownToken(): KeyreeveError {
-  return new KeyreeveError('unauthenticated', 'The token is not known here.', {
+  return new UnknownToken('unauthenticated', 'The token is not known here.', {
     hint: 'Log in again, or ask for a new token.',
   });
 }

@@ -6,16 +6,19 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   writeSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { KeyreeveError } from './errors.ts';
 
 export const privateFolderMode = 0o700;
 export const privateFileMode = 0o600;
+const partialEnd = '.partial';
 
 /** Makes a folder that only its owner may enter, or checks that an existing one is so. */
 export function ensurePrivateFolder(path: string): void {
@@ -28,7 +31,11 @@ export function ensurePrivateFolder(path: string): void {
  * the command that mends it. Symbolic links are refused: their modes say nothing.
  */
 export function requirePrivate(path: string, kind: 'file' | 'folder'): void {
-  const facts = lstatSync(path);
+  refuseLax(path, kind, lstatSync(path));
+}
+
+/** The rule of `requirePrivate`, for facts that were read without following a link. */
+export function refuseLax(path: string, kind: 'file' | 'folder', facts: Stats): void {
   const isRight = kind === 'file' ? facts.isFile() : facts.isDirectory();
   if (!isRight) {
     throw new KeyreeveError('lax-mode', `${path} is not a plain ${kind}.`, {
@@ -71,7 +78,7 @@ export function writeFileDurably(
       hint: 'Choose another name, or move the file away.',
     });
   }
-  const temporary = join(dirname(path), `.${randomBytes(8).toString('hex')}.partial`);
+  const temporary = newPartial(path);
   const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
   try {
     const file = openSync(
@@ -91,6 +98,29 @@ export function writeFileDurably(
     throw error;
   }
   flushFolder(dirname(path));
+}
+
+/** The temporary files that a crash in the middle of `writeFileDurably` left for this path. */
+export function partialsOf(path: string): string[] {
+  const folder = dirname(path);
+  return exists(folder) ? partialsAmong(path, readdirSync(folder)) : [];
+}
+
+/** Which of these names in the folder of the path are its temporary files. */
+export function partialsAmong(path: string, names: readonly string[]): string[] {
+  return names
+    .filter((name) => name.startsWith(partialStart(path)) && name.endsWith(partialEnd))
+    .map((name) => join(dirname(path), name));
+}
+
+/** A fresh name of a temporary file beside the path. */
+export function newPartial(path: string): string {
+  const unique = randomBytes(8).toString('hex');
+  return join(dirname(path), `${partialStart(path)}${unique}${partialEnd}`);
+}
+
+function partialStart(path: string): string {
+  return `.${basename(path)}.`;
 }
 
 /** Flushes the names in a folder: a rename or removal is durable only after this. */

@@ -71,10 +71,14 @@ export class Commands {
     this.#idempotency = new Idempotency(options.storage, options.clock, options.sealer);
   }
 
-  /** Runs a command once; the result is plain JSON, and the same idempotency key and input answer the same again. */
+  /**
+   * Runs a command once; the result is plain JSON, and the same idempotency key and input answer the
+   * same again, to the same credential: an answer can hold a secret, and another credential of the
+   * principal may be narrower.
+   */
   async run<Result>(caller: Caller, command: Command<Result>): Promise<Result> {
     const digest = createHash('sha256')
-      .update(canonicalJson([command.action, command.input]))
+      .update(canonicalJson([command.action, command.input, caller.credentialId]))
       .digest('hex');
     return this.#idempotency.once(caller.principalId, command.idempotencyKey, digest, (keep) =>
       this.#attempt(caller, command, keep),
@@ -87,26 +91,25 @@ export class Commands {
     keep: (result: unknown) => readonly Step[],
   ): Promise<Result> {
     const { storage } = this.#options;
+    let intentId: string | undefined;
     try {
       // 1. Authorise.
       this.#options.authorise(caller, command.action, command.resource);
       this.#options.requireClock();
       // 2. Record the intent, where something will be left outside the database.
-      const intentId = command.intent === undefined ? undefined : newId('int');
-      if (intentId !== undefined) await this.#recordIntent(caller, command, intentId);
+      if (command.intent !== undefined) {
+        intentId = newId('int');
+        await this.#recordIntent(caller, command, intentId);
+      }
       // 3. Act.
       const outcome = await command.act();
       // 4. Commit state, outcome and outbox together; the intent is settled by the same write.
-      const settled =
-        intentId === undefined
-          ? []
-          : [{ query: storage.db.deleteFrom('intent').where('id', '=', intentId).compile() }];
       await storage.commit({
         steps: [
           ...this.#options.stillAllowed(caller),
           ...outcome.steps,
           ...keep(outcome.result),
-          ...settled,
+          ...this.#settled(intentId),
         ],
         entries: [
           this.entry(caller, 'outcome', command.action, 'ok', {
@@ -122,7 +125,21 @@ export class Commands {
       // 5. Answer.
       return outcome.result;
     } catch (error) {
-      await this.#refused(caller, command, error);
+      await this.#refused(caller, command, error, intentId);
+      throw error;
+    }
+  }
+
+  /** What has to be found out before there is a command: its refusal is an entry too. */
+  async prepare<Result>(
+    caller: Caller,
+    action: Action,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      await this.#recordRefusal(caller, action, error, {}, []);
       throw error;
     }
   }
@@ -154,19 +171,44 @@ export class Commands {
   }
 
   /**
-   * A refusal goes on the record. Where what was done may still be written (`outcome-unknown`) or
-   * nothing can be written, there is nothing to add: the intent is settled at the next start.
+   * Takes back what was done outside and records the refusal, which settles the intent. What may
+   * still be written (`outcome-unknown`) stays, and so does what cannot be taken back: the intent
+   * is settled at the next start.
    */
-  async #refused<Result>(caller: Caller, command: Command<Result>, error: unknown): Promise<void> {
+  async #refused<Result>(
+    caller: Caller,
+    command: Command<Result>,
+    error: unknown,
+    intentId: string | undefined,
+  ): Promise<void> {
+    if (isKeyreeveError(error, 'outcome-unknown')) return;
+    const undone = await (command.undo?.() ?? Promise.resolve()).then(
+      () => true,
+      () => false,
+    );
+    const about = { ...command.about, ...(intentId === undefined ? {} : { intentId }) };
+    const steps = undone ? this.#settled(intentId) : [];
+    await this.#recordRefusal(caller, command.action, error, about, steps);
+  }
+
+  #settled(intentId: string | undefined): Step[] {
+    if (intentId === undefined) return [];
+    const { db } = this.#options.storage;
+    return [{ query: db.deleteFrom('intent').where('id', '=', intentId).compile() }];
+  }
+
+  /** A refusal goes on the record, unless the reason is that nothing can be written. */
+  async #recordRefusal(
+    caller: Caller,
+    action: Action,
+    error: unknown,
+    about: About,
+    steps: readonly Step[],
+  ): Promise<void> {
     const code: ErrorCode = isKeyreeveError(error) ? error.code : 'internal';
-    if (code === 'outcome-unknown') return;
-    await command.undo?.().catch(() => undefined);
-    if (code === 'storage-unavailable' || code === 'storage-full') return;
+    if (unwritable.includes(code)) return;
     await this.#options.storage
-      .commit({
-        steps: [],
-        entries: [this.entry(caller, 'outcome', command.action, code, command.about ?? {})],
-      })
+      .commit({ steps, entries: [this.entry(caller, 'outcome', action, code, about)] })
       .catch((cause) => {
         throw new KeyreeveError('storage-unavailable', 'The refusal could not be recorded.', {
           cause,
@@ -190,6 +232,8 @@ export class Commands {
     return callerEntry(this.#options.clock, caller, kind, action, outcome, about);
   }
 }
+
+const unwritable: readonly ErrorCode[] = ['outcome-unknown', 'storage-unavailable', 'storage-full'];
 
 /** An entry by this caller, now: for commands and uses alike. */
 export function callerEntry(

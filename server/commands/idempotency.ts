@@ -11,8 +11,8 @@ export interface Sealer {
 export const idempotencyTtlSeconds = 86_400;
 
 /**
- * Makes a repeated command answer what the first one answered. Keys are per principal, action and
- * body; the answer is written by the commit that did the work, so that it is there exactly when
+ * Makes a repeated command answer what the first one answered. Keys are per principal, and stand
+ * for one request of one credential; the answer is written by the commit that did the work, so that it is there exactly when
  * the work is.
  */
 export class Idempotency {

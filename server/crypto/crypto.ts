@@ -23,7 +23,7 @@ export {
 } from './key-material.ts';
 export { mac, verifyMac } from './macs.ts';
 export { checkPublic } from './public-key.ts';
-export { random } from './random.ts';
+export { random, randomNonce } from './random.ts';
 export { openSealed, sealBytes } from './sealing.ts';
 export { type SignedData, sign, signMany, verify, verifyMany } from './signatures.ts';
 export { unwrapKey, wrapKey } from './wrapping.ts';

@@ -1,15 +1,10 @@
-import {
-  type CipherKey,
-  createCipheriv,
-  createDecipheriv,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto';
+import { type CipherKey, createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
 import type { EncryptionScheme, SchemeName } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { invalidCiphertext } from './invalid-ciphertext.ts';
 import { requireKey, requireScheme } from './key-kind.ts';
 import { decryptOaep, encryptOaep } from './oaep.ts';
+import { randomNonce } from './random.ts';
 import { deriveXaes } from './xaes.ts';
 
 const tagBytes = 16;
@@ -36,7 +31,7 @@ export async function encrypt(
     return encryptOaep(row, key, plaintext);
   }
   requireKey(scheme, key, 'secret');
-  return sealWithNonce(row, key, randomBytes(row.nonceBytes), plaintext, aad);
+  return sealWithNonce(row, key, randomNonce(row.nonceBytes), plaintext, aad);
 }
 
 /**

@@ -74,8 +74,7 @@ class ApiRoute {
     this.#handler = handler;
     this.#parts = parts;
     this.#metrics = parts.metrics.route(id);
-    const { bodyBytesMax, batchBodyBytesMax } = parts.limits;
-    this.bodyBytesMax = this.definition.path.endsWith('/batch') ? batchBodyBytesMax : bodyBytesMax;
+    this.bodyBytesMax = bodyBytesMaxOf(this.definition, parts.limits);
   }
 
   /** Before the body is read: strangers are told so without it. */
@@ -176,4 +175,9 @@ class ApiRoute {
       cause: result.error ?? new Error('it has members that the schema does not know'),
     });
   }
+}
+
+function bodyBytesMaxOf({ authentication, path }: RouteDefinition, limits: HttpLimits): number {
+  if (authentication === 'none') return limits.visitorBodyBytesMax;
+  return path.endsWith('/batch') ? limits.batchBodyBytesMax : limits.bodyBytesMax;
 }

@@ -244,6 +244,24 @@ test('wrong input of other kinds is refused', async (context) => {
     ['unknown path', { path: '/api/v1/nothing' }, 404, 'not-found'],
     ['unknown path with a body', { method: 'POST', path: '/x', body: '{broken' }, 404, 'not-found'],
     ['an empty name', { path: '/api/v1/keys/' }, 400, 'invalid-request'],
+    ['a zero byte in a name', { path: '/api/v1/public-keys/a%00' }, 400, 'invalid-request'],
+    ['a zero byte in a query', { path: '/api/v1/keys?after=%00' }, 400, 'invalid-request'],
+    [
+      'an escape in a label',
+      {
+        method: 'POST',
+        path: '/api/v1/tokens',
+        body: '{"ttlSeconds":60,"label":"\\u001b[2J"}',
+      },
+      400,
+      'invalid-request',
+    ],
+    [
+      'half a surrogate pair',
+      { method: 'POST', path: '/api/v1/tokens', body: '{"ttlSeconds":60,"label":"\\ud800"}' },
+      400,
+      'invalid-request',
+    ],
     ['upper case', { path: '/API/v1/keys' }, 404, 'not-found'],
   ] as const) {
     const answer = await server.ask(call);
@@ -295,6 +313,19 @@ test('bodies up to the limit are taken, of batches more, and a longer one is ref
     headers: chunked,
   });
   assert.equal(status, 413);
+});
+
+test('a caller without a token sends small bodies only', async (context) => {
+  const server = await startServer(context, {}, { limits: { visitorBodyBytesMax: 100 } });
+  const ask = (length: number) =>
+    server.ask({
+      method: 'POST',
+      path: '/api/v1/login',
+      token: null,
+      body: '{}'.padEnd(length, ' '),
+    });
+  assert.equal((await ask(100)).status, 400);
+  assert.equal((await ask(101)).status, 413);
 });
 
 test('an error of a feature becomes a problem document, in full', async (context) => {

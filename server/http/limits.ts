@@ -3,6 +3,8 @@ export const defaultLimits = {
   /** One call with one input: `dataBytesMax` in base64 and the rest of the request. */
   bodyBytesMax: 2 * 1024 * 1024,
   batchBodyBytesMax: 4 * 1024 * 1024,
+  /** Of a request without a token: a login code and what is around it. */
+  visitorBodyBytesMax: 4 * 1024,
   headerBytesMax: 16 * 1024,
   /** Bodies of all requests under way together. */
   bodyBytesInFlightMax: 256 * 1024 * 1024,

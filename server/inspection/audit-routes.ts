@@ -57,13 +57,13 @@ export function createAuditHandlers(
       checkpoint: await record.checkpoint(),
       logKey: (await record.keyLines()).join('\n'),
     }),
-    'audit.export': async ({ caller, body, idempotencyKey }) => {
+    'audit.export': async ({ caller, body }) => {
       const redact = requireFields(body.redact);
+      // Without the idempotency key: each repetition is an export of its own, allowed and recorded.
       await commands.run(caller, {
         action: 'audit.export',
         resource: system,
         input: { redact },
-        idempotencyKey,
         raisesEpoch: false,
         act: async () => ({
           result: null,
@@ -93,7 +93,10 @@ export function createAuditHandlers(
         withoutOpening: result.withoutOpening,
         checkpoint: newest,
         logKey: (await record.keyLines()).join('\n'),
-        problems: result.problems.map((problem) => ({ ...problem })),
+        problems: result.problems.map(({ id, ...problem }) => ({
+          ...problem,
+          ...(id === undefined ? {} : { entry: id }),
+        })),
       };
     },
     'audit.retain': async ({ caller, body, idempotencyKey }) =>

@@ -17,7 +17,6 @@ export async function updateKey(
   call: Call<'key.update'>,
 ): Promise<KeyView> {
   const { body } = call;
-  const ownerId = body.owner === undefined ? undefined : await keys.principalId(body.owner);
   return runOnKey(keys, commands, call, {
     action: 'key.update',
     input: { ...body, policy: body.policy === undefined ? undefined : { ...body.policy } },
@@ -37,7 +36,7 @@ export async function updateKey(
       const changed: KeyRecord = {
         ...key,
         labels: body.labels ?? key.labels,
-        ownerId: ownerId ?? key.ownerId,
+        ownerId: body.owner === undefined ? key.ownerId : await keys.principalId(body.owner),
         policy: body.policy ?? key.policy,
         revision: key.revision + 1,
       };

@@ -82,6 +82,26 @@ test('nothing is destroyed without its tombstone', async () => {
   assert.notEqual((await keys.call('key.show', 'k')).destroyAt, null);
 });
 
+test('a key that cannot be destroyed holds no other back', async () => {
+  await using keys = await open();
+  const stuck = await keys.destroyable('stuck', 'file');
+  await keys.destroyable('k', 'wrapped');
+  await keys.call('key.destroy', 'stuck', {});
+  keys.clock.advance(1);
+  await keys.call('key.destroy', 'k', {});
+  const file = keys.keystores.named('file');
+  const { destroy } = file;
+  file.destroy = async () => {
+    throw new Error('the folder is away');
+  };
+  keys.clock.advance(waitSeconds);
+  await assert.rejects(keys.destruction.run(), /away/);
+  assert.equal((await keys.call('key.show', 'k')).state, 'destroyed');
+  assert.equal((await keys.call('key.show', stuck.id)).state, 'active');
+  file.destroy = destroy;
+  assert.equal(await keys.destruction.run(), 1);
+});
+
 test('nothing is destroyed under a clock that cannot be trusted', async () => {
   await using keys = await open();
   await keys.destroyable('k', 'wrapped');

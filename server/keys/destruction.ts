@@ -22,7 +22,7 @@ export interface DestructionOptions {
 }
 
 export interface Destruction {
-  /** Destroys what is due; returns how many keys. */
+  /** Destroys what is due; returns how many keys. One that fails holds no other back. */
   run(): Promise<number>;
 }
 
@@ -36,8 +36,18 @@ export function createDestruction(options: DestructionOptions): Destruction {
     run: async () => {
       if (options.isClockUnsafe()) return 0;
       const due = await keys.store.dueForDestruction(clock.now());
-      for (const id of due) await destroyOne(options, await keys.store.fresh(id));
-      return due.length;
+      const failures: unknown[] = [];
+      for (const id of due) {
+        try {
+          await destroyOne(options, await keys.store.fresh(id));
+        } catch (error) {
+          failures.push(error);
+        }
+      }
+      if (failures.length === 0) return due.length;
+      throw failures.length === 1
+        ? failures[0]
+        : new AggregateError(failures, `${failures.length} keys could not be destroyed`);
     },
   };
 }
@@ -50,7 +60,7 @@ async function destroyOne(options: DestructionOptions, key: KeyRecord): Promise<
   await options.bury({ keyId: key.id, keyName: key.name, destroyedAt: formatTime(now) });
   // 2. What lies outside the database. Asked twice it does nothing the second time.
   for (const version of key.versions) {
-    const keystore = keys.keystores.named(version.uri.slice(0, version.uri.indexOf(':')));
+    const keystore = keys.keystores.holding(version.uri.slice(0, version.uri.indexOf(':')));
     if (!keystore.capabilities.external) continue;
     await keystore.destroy(locationOf(version, { private_blob: null, store_key_id: null }));
   }

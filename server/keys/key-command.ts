@@ -12,8 +12,9 @@ export interface KeyCall {
 }
 
 /**
- * Runs a command on one key: found for the caller, authorised, then read afresh, so that what is
- * written rests on what is stored and not on a cache.
+ * Runs a command on one key: found for the caller and authorised, then read afresh and authorised
+ * again, so that what is written rests on what is stored and not on a cache. The write is refused
+ * where the key changes after that.
  */
 export async function runOnKey<Result>(
   keys: Keys,
@@ -28,16 +29,24 @@ export async function runOnKey<Result>(
     undo?(): Promise<void>;
   },
 ): Promise<Result> {
-  const known = await keys.lookup(call.caller, call.params.key, command.action);
+  const { caller } = call;
+  const { action } = command;
+  const known = await commands.prepare(caller, action, () =>
+    keys.lookup(caller, call.params.key, action),
+  );
   const intent = command.intent?.(known);
-  return commands.run<Result>(call.caller, {
-    action: command.action,
+  return commands.run<Result>(caller, {
+    action,
     resource: resourceOf(known),
     about: { keyId: known.id, keyName: known.name, ...command.about?.(known) },
     input: [known.id, command.input],
     idempotencyKey: call.idempotencyKey,
     ...(intent === undefined ? {} : { intent }),
-    act: async () => command.act(await keys.store.fresh(known.id), keys.clock.now()),
+    act: async () => {
+      const key = await keys.store.fresh(known.id);
+      keys.authorise(caller, action, resourceOf(key));
+      return command.act(key, keys.clock.now());
+    },
     ...(command.undo === undefined ? {} : { undo: command.undo }),
   });
 }

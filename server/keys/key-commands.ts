@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { EntryDraft } from '../../api/entry.ts';
 import type { KeyImportBody } from '../../api/routes/keys.ts';
 import type { Caller } from '../base/caller.ts';
 import type { Json } from '../base/canonical-json.ts';
@@ -7,7 +8,7 @@ import type { Handlers } from '../base/handler.ts';
 import type { Commands } from '../commands/commands.ts';
 import type { KeyMaterial } from '../crypto/crypto.ts';
 import { changeState, updateKey } from './change-key.ts';
-import type { KeyRecord } from './key-record.ts';
+import { type KeyRecord, resourceOf } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { endOf, schemeFor, versionsFor } from './key-rules.ts';
 import { viewOf } from './key-view.ts';
@@ -49,24 +50,16 @@ async function makeKey(
   idempotencyKey: string | undefined,
 ) {
   const now = keys.clock.now();
-  const ownerId =
-    body.owner === undefined ? caller.principalId : await keys.principalId(body.owner);
-  const key = newKey(body, ownerId, now);
-  const keystore = keys.keystores.named(key.keystore);
+  const { key, keystore } = await commands.prepare(caller, action, async () => {
+    const drafted = await draftKey(keys, caller, action, body, now);
+    return { key: drafted, keystore: keys.keystores.named(drafted.keystore) };
+  });
   const about = { keyId: key.id, keyName: key.name, keyVersion: '1' };
   const location = { keyId: key.id, version: 1, name: key.name };
   let undo: () => Promise<void> = async () => undefined;
   return commands.run(caller, {
     action,
-    resource: {
-      type: 'key',
-      id: key.id,
-      name: key.name,
-      folder: key.folder,
-      purpose: key.purpose,
-      ownerId,
-      labels: key.labels,
-    },
+    resource: resourceOf(key),
     about,
     input: withoutSecrets(body),
     idempotencyKey,
@@ -76,8 +69,10 @@ async function makeKey(
     act: async () => {
       refuseSystemFolder(body.name);
       await refuseTaken(keys, key.name);
-      const material =
-        action === 'key.create' ? key.algorithm : await importFor(keys, caller, key, body);
+      const { material, entries } =
+        action === 'key.create'
+          ? { material: key.algorithm, entries: [] }
+          : await importFor(keys, commands, caller, key, body);
       const stored = await store(keystore, key, 1, material);
       undo = () => keystore.destroy({ ...location, ...stored, algorithm: key.algorithm });
       const version = {
@@ -94,6 +89,7 @@ async function makeKey(
       return {
         result: viewOf(record, now),
         steps: [keys.store.insertKey(record, now), keys.store.insertVersion(version, stored)],
+        entries,
         about: {
           ...about,
           detail: JSON.stringify({
@@ -110,24 +106,49 @@ async function makeKey(
   });
 }
 
+/** The row of the key to be made. Who may not make it learns nothing of which principals there are. */
+async function draftKey(
+  keys: Keys,
+  caller: Caller,
+  action: 'key.create' | 'key.import',
+  body: KeyImportBody,
+  now: number,
+): Promise<Omit<KeyRecord, 'versions'>> {
+  const own = newKey(body, caller.principalId, now);
+  if (body.owner === undefined) return own;
+  try {
+    return { ...own, ownerId: await keys.principalId(body.owner) };
+  } catch (error) {
+    keys.authorise(caller, action, resourceOf(own));
+    throw error;
+  }
+}
+
+/** The key that comes in, and the entry of the key that unwrapped it: using that is a use. */
 async function importFor(
   keys: Keys,
+  commands: Commands,
   caller: Caller,
   key: Omit<KeyRecord, 'versions'>,
   body: KeyImportBody,
-): Promise<KeyMaterial> {
+): Promise<{ material: KeyMaterial; entries: readonly EntryDraft[] }> {
   const { wrappingKey, wrappingScheme } = body;
-  return importedMaterial(
+  const entries: EntryDraft[] = [];
+  const unwrapping = async (reference: string) => {
+    const wrapper = await keys.lookup(caller, reference, 'key.unwrap');
+    keys.authorise(caller, 'key.unwrap', resourceOf(wrapper));
+    const version = versionsFor(wrapper, 'unwrap', 'process', undefined, keys.clock.now())[0]!;
+    const scheme = schemeFor(wrapper, wrappingScheme);
+    const about = { keyId: wrapper.id, keyName: wrapper.name, keyVersion: String(version.version) };
+    entries.push(commands.entry(caller, 'use', 'key.unwrap', 'ok', { ...about, count: '1' }));
+    return { material: await keys.open(version), scheme };
+  };
+  const material = await importedMaterial(
     body,
     key.algorithm,
-    wrappingKey === undefined
-      ? undefined
-      : () =>
-          keys.wrappingKey(caller, wrappingKey, (wrapper) => ({
-            version: versionsFor(wrapper, 'unwrap', 'process', undefined, keys.clock.now())[0]!,
-            scheme: schemeFor(wrapper, wrappingScheme),
-          })),
+    wrappingKey === undefined ? undefined : () => unwrapping(wrappingKey),
   );
+  return { material, entries };
 }
 
 /** The folder `system` is the service's own. */

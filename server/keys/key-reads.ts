@@ -1,6 +1,8 @@
 import type { Caller } from '../base/caller.ts';
-import { isKeyreeveError } from '../base/errors.ts';
+import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import type { Handlers } from '../base/handler.ts';
+import { isId, newId } from '../base/ids.ts';
+import { LruMap } from '../base/lru-map.ts';
 import { type KeyRecord, resourceOf } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { keyNotFound } from './key-rules.ts';
@@ -11,14 +13,16 @@ import { systemFolder } from './make-key.ts';
 type ReadRoutes = 'key.list' | 'key.show' | 'key.public';
 
 const scanPage = 200;
+const hiddenCursorsMax = 10_000;
 
 /** The routes that show keys. */
 export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
+  const cursors = new HiddenCursors();
   return {
     'key.list': async ({ caller, query }) => {
       const label = parseLabel(query.label);
       const items: KeyRecord[] = [];
-      let after = query.after ?? '';
+      let after = cursors.read(query.after);
       let scanned = 0;
       let isEnd = false;
       while (items.length < query.limit && scanned < listScanMax && !isEnd) {
@@ -35,7 +39,10 @@ export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
         }
       }
       const now = keys.clock.now();
-      return { items: items.map((key) => viewOf(key, now)), next: isEnd ? null : after };
+      return {
+        items: items.map((key) => viewOf(key, now)),
+        next: isEnd ? null : after === items.at(-1)?.name ? after : cursors.write(after),
+      };
     },
     'key.show': async ({ caller, params }) => {
       const key = await keys.lookup(caller, params.key, 'key.show');
@@ -67,6 +74,27 @@ export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
   };
 }
 
+/** Cursors that stand for keys the caller may not see: their names stay here. */
+class HiddenCursors {
+  readonly #names = new LruMap<string, string>(hiddenCursorsMax);
+
+  write(name: string): string {
+    const cursor = newId('req');
+    this.#names.set(cursor, name);
+    return cursor;
+  }
+
+  /** The name to go on after. Error: `invalid-request` for a cursor that is not known any more. */
+  read(cursor: string | undefined): string {
+    if (cursor === undefined || !isId(cursor, 'req')) return cursor ?? '';
+    const name = this.#names.get(cursor);
+    if (name !== undefined) return name;
+    throw new KeyreeveError('invalid-request', 'The cursor of this list is not known any more.', {
+      hint: 'List again from the start.',
+    });
+  }
+}
+
 function parseLabel(text: string | undefined): [string, string | undefined] | undefined {
   if (text === undefined) return undefined;
   const at = text.indexOf('=');
@@ -75,8 +103,9 @@ function parseLabel(text: string | undefined): [string, string | undefined] | un
 
 function matches(key: KeyRecord, label: [string, string | undefined] | undefined): boolean {
   if (label === undefined) return true;
-  const value = key.labels[label[0]];
-  return value !== undefined && (label[1] === undefined || value === label[1]);
+  const [name, value] = label;
+  if (!Object.hasOwn(key.labels, name)) return false;
+  return value === undefined || key.labels[name] === value;
 }
 
 function maySee(keys: Keys, caller: Caller, key: KeyRecord): boolean {

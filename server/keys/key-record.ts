@@ -112,7 +112,7 @@ function versionFromRow(row: VersionRow): VersionRecord {
 }
 
 /** What the access rules look at. */
-export function resourceOf(key: KeyRecord): Resource {
+export function resourceOf(key: Omit<KeyRecord, 'versions'>): Resource {
   return {
     type: 'key',
     id: key.id,

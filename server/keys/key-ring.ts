@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import type { AlgorithmName, SchemeName } from '../../api/algorithms.ts';
+import type { AlgorithmName } from '../../api/algorithms.ts';
 import { policy as policySchema } from '../../api/fields.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
@@ -11,13 +11,7 @@ import { serviceEntry } from '../commands/commands.ts';
 import { type KeyMaterial, parsePublic } from '../crypto/crypto.ts';
 import type { Keystores } from '../keystores/keystores.ts';
 import type { Storage } from '../storage/storage.ts';
-import {
-  folderOf,
-  type KeyRecord,
-  locationOf,
-  resourceOf,
-  type VersionRecord,
-} from './key-record.ts';
+import { folderOf, type KeyRecord, locationOf, type VersionRecord } from './key-record.ts';
 import { currentVersion, keyNotFound } from './key-rules.ts';
 import { KeyStore } from './key-store.ts';
 import { newKey, store, versionOf } from './make-key.ts';
@@ -84,7 +78,7 @@ export class Keys {
   }
 
   async #open(version: VersionRecord): Promise<KeyMaterial> {
-    const keystore = this.keystores.named(version.uri.slice(0, version.uri.indexOf(':')));
+    const keystore = this.keystores.holding(version.uri.slice(0, version.uri.indexOf(':')));
     const blob = await this.store.privateHalf(version.keyId, version.version);
     const material = await keystore.open(locationOf(version, blob));
     if (material.fingerprint !== version.fingerprint) {
@@ -115,18 +109,6 @@ export class Keys {
       this.#opened.delete(`${key.id}@${version.version}`);
       this.#public.delete(`${key.id}@${version.version}`);
     }
-  }
-
-  /** What unwraps an import: a key of purpose `wrap` that the caller may use for that. */
-  async wrappingKey(
-    caller: Caller,
-    reference: string,
-    choose: (key: KeyRecord) => { version: VersionRecord; scheme: SchemeName },
-  ): Promise<{ material: KeyMaterial; scheme: SchemeName }> {
-    const key = await this.lookup(caller, reference, 'key.unwrap');
-    this.authorise(caller, 'key.unwrap', resourceOf(key));
-    const { version, scheme } = choose(key);
-    return { material: await this.open(version), scheme };
   }
 
   /** A key of the service itself, in the folder `system`: made at the first start. */

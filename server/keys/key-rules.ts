@@ -10,14 +10,17 @@ import type { KeyRecord, VersionRecord } from './key-record.ts';
  * asks these.
  */
 
-/** The state in force: a time window that began or ended counts at once, without a write. */
+/**
+ * The state in force: a time window that began or ended counts at once, without a write. What is
+ * suspended stays so until somebody decides: a deactivated version may do more.
+ */
 export function effectiveState(version: VersionRecord, now: number): KeyState {
   const begun = version.activatesAt === null || version.activatesAt <= now;
   const ended = version.deactivatesAt !== null && version.deactivatesAt <= now;
   if (version.state === 'pre-active' && begun && version.activatesAt !== null) {
     return ended ? 'deactivated' : 'active';
   }
-  if ((version.state === 'active' || version.state === 'suspended') && ended) return 'deactivated';
+  if (version.state === 'active' && ended) return 'deactivated';
   return version.state;
 }
 

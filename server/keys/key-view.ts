@@ -1,6 +1,6 @@
-import { createPublicKey } from 'node:crypto';
 import type { KeyVersionView, KeyView } from '../../api/routes/keys.ts';
 import { formatTime } from '../base/clock.ts';
+import { pemText } from '../base/pem.ts';
 import type { KeyRecord, VersionRecord } from './key-record.ts';
 import { currentVersion, effectiveState, rotationDueAt } from './key-rules.ts';
 
@@ -35,7 +35,7 @@ function versionView(version: VersionRecord, now: number): KeyVersionView {
     algorithm: version.algorithm,
     state: effectiveState(version, now),
     fingerprint: version.fingerprint,
-    publicKey: version.publicKey === null ? null : pemOf(version.publicKey),
+    publicKey: version.publicKey === null ? null : pemText('PUBLIC KEY', version.publicKey),
     keystore: version.uri.slice(0, version.uri.indexOf(':')),
     uri: version.uri,
     origin: version.origin,
@@ -47,12 +47,4 @@ function versionView(version: VersionRecord, now: number): KeyVersionView {
 
 function timeOrNull(milliseconds: number | null): string | null {
   return milliseconds === null ? null : formatTime(milliseconds);
-}
-
-/** SPKI as PEM. */
-function pemOf(spki: Uint8Array): string {
-  return createPublicKey({ key: Buffer.from(spki), format: 'der', type: 'spki' }).export({
-    format: 'pem',
-    type: 'spki',
-  }) as string;
 }

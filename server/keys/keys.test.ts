@@ -344,6 +344,30 @@ test('AES-GCM with random nonces is counted in reserved blocks, and ends before 
   );
 });
 
+test('a KEM key with several versions wants to know which one encapsulated', async () => {
+  await using keys = await open();
+  await keys.create({ name: 'k', algorithm: 'ml-kem-768', purpose: 'encapsulate' });
+  const sealed = await keys.call('key.encapsulate', 'k', {});
+  const { ciphertext } = sealed;
+  assert.equal((await keys.call('key.decapsulate', 'k', { ciphertext })).secret, sealed.secret);
+  await keys.call('key.rotate', 'k', {});
+  await assert.rejects(
+    keys.call('key.decapsulate', 'k', { ciphertext }),
+    refused('invalid-request'),
+  );
+  const opened = await keys.call('key.decapsulate', 'k', { ciphertext, version: 1 });
+  assert.equal(opened.secret, sealed.secret);
+});
+
+test('nothing is used under a clock that cannot be trusted', async () => {
+  await using keys = await open();
+  await keys.create({ name: 'k', algorithm: 'p-256', purpose: 'sign' });
+  keys.rights.requireClock = () => {
+    throw new KeyreeveError('clock-unsafe', 'The clock is off.');
+  };
+  await assert.rejects(keys.call('key.sign', 'k', { data }), refused('clock-unsafe'));
+});
+
 test('after a restart everything is there, and keys open again', async () => {
   await using keys = await open();
   await keys.create({ name: 'k', algorithm: 'rsa-2048', purpose: 'sign' });

@@ -10,7 +10,7 @@ import type { Policy } from '../../api/fields.ts';
 import type { Purpose } from '../../api/purposes.ts';
 import type { KeyImportBody } from '../../api/routes/keys.ts';
 import { KeyreeveError } from '../base/errors.ts';
-import { newId } from '../base/ids.ts';
+import { isId, newId } from '../base/ids.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { importPrivate, type KeyMaterial, unwrapKey } from '../crypto/crypto.ts';
 import { type Keystore, requireCapability, type StoredKey } from '../keystores/keystores.ts';
@@ -67,6 +67,11 @@ export function newKey(
   ownerId: string,
   now: number,
 ): Omit<KeyRecord, 'versions'> {
+  if (isId(body.name)) {
+    throw new KeyreeveError('invalid-name', `"${body.name}" has the form of an id.`, {
+      hint: 'Choose another name: a key is found by either.',
+    });
+  }
   const algorithm = requireAlgorithm(body.algorithm);
   const keystore = body.keystore ?? 'wrapped';
   requireKeystoreAllowed(body.policy, keystore);

@@ -10,6 +10,9 @@ import type { Keys } from './key-ring.ts';
 import { viewOf } from './key-view.ts';
 import { systemFolder } from './make-key.ts';
 
+/** Backups that the entry of a destruction names, the newest: an entry has its limits. */
+const namedBackupsMax = 100;
+
 interface BackupFacts {
   id: string;
   label: string;
@@ -43,7 +46,8 @@ export async function requestDestruction(
         about: {
           detail: canonicalJson({
             destroyAt: formatTime(destroyAt),
-            backups: backups.map((backup) => backup.id),
+            backups: backups.slice(-namedBackupsMax).map((backup) => backup.id),
+            backupCount: backups.length,
           }),
         },
       };

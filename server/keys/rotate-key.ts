@@ -31,7 +31,10 @@ export async function rotateKey(
   commands: Commands,
   call: Call<'key.rotate'>,
 ): Promise<KeyView> {
-  const known = await keys.lookup(call.caller, call.params.key, 'key.rotate');
+  const { caller } = call;
+  const known = await commands.prepare(caller, 'key.rotate', () =>
+    keys.lookup(caller, call.params.key, 'key.rotate'),
+  );
   const saw = call.body.sawVersion ?? known.versions.at(-1)!.version;
   // One after the other: nobody makes a key pair only to lose the race for its place.
   return keys.rotations.run(known.id, () => rotateFrom(keys, commands, call, known.id, saw));
@@ -51,7 +54,7 @@ async function rotateFrom(
       input: { ...call.body },
       about: () => ({ keyVersion: String(saw + 1) }),
       intent: (key) =>
-        keys.keystores.named(key.keystore).capabilities.external
+        keys.keystores.holding(key.keystore).capabilities.external
           ? {
               kind: 'key.make',
               payload: { keyId: key.id, version: saw + 1, name: key.name, keystore: key.keystore },
@@ -60,8 +63,9 @@ async function rotateFrom(
       act: async (key, now) => {
         const newest = key.versions.at(-1)!;
         if (newest.version !== saw) return alreadyRotated(key, now);
+        requireRotatable(key);
         if (effectiveState(newest, now) === 'pre-active') {
-          return activatePublished(keys, key, newest, call.body.activatesAt, now);
+          return activatePublished(keys, key, newest, call.body, now);
         }
         return makeNext(keys, key, call.body, now, (take) => {
           undo = take;
@@ -94,14 +98,15 @@ function activatePublished(
   keys: Keys,
   key: KeyRecord,
   next: VersionRecord,
-  activatesAt: string | undefined,
+  body: Call<'key.rotate'>['body'],
   now: number,
 ): Outcome<KeyView> {
-  if (activatesAt !== undefined) {
+  const isOther = body.algorithm !== undefined && body.algorithm !== next.algorithm;
+  if (body.activatesAt !== undefined || isOther) {
     throw new KeyreeveError(
       'conflict',
       `${key.name}@${next.version} is published already and waits for its time.`,
-      { hint: `Rotate without a time to use it now: keyreeve key rotate ${key.name}` },
+      { hint: `Rotate without options to use it now: keyreeve key rotate ${key.name}` },
     );
   }
   const changed: VersionRecord = {
@@ -138,12 +143,16 @@ async function makeNext(
   now: number,
   onStored: (undo: () => Promise<void>) => void,
 ): Promise<Outcome<KeyView>> {
-  requireRotatable(key);
+  if (key.versions.length >= versionsMax) {
+    throw new KeyreeveError('invalid-request', `${key.name} has ${versionsMax} versions already.`, {
+      hint: 'Make a new key.',
+    });
+  }
   const algorithm = body.algorithm === undefined ? key.algorithm : requireAlgorithm(body.algorithm);
   if (algorithm !== key.algorithm) requireSuccessor(key, algorithm);
   requireKeystoreAllowed(key.policy, key.keystore);
   const activatesAt = activationOf(body.activatesAt, now);
-  const keystore = keys.keystores.named(key.keystore);
+  const keystore = keys.keystores.holding(key.keystore);
   const number = key.versions.at(-1)!.version + 1;
   const stored = await store(keystore, key, number, algorithm);
   onStored(() => keystore.destroy({ keyId: key.id, version: number, algorithm, ...stored }));
@@ -191,11 +200,6 @@ function requireRotatable(key: KeyRecord): void {
   }
   if (key.versions.every((version) => version.state === 'destroyed')) {
     throw new KeyreeveError('key-destroyed', `The key ${key.name} is destroyed.`);
-  }
-  if (key.versions.length >= versionsMax) {
-    throw new KeyreeveError('invalid-request', `${key.name} has ${versionsMax} versions already.`, {
-      hint: 'Make a new key.',
-    });
   }
 }
 

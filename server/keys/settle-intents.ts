@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isKeyreeveError } from '../base/errors.ts';
 import { serviceEntry } from '../commands/commands.ts';
 import type { Keys } from './key-ring.ts';
 
@@ -11,7 +12,8 @@ const makePayload = z.object({
 
 /**
  * Settles what a crash left half done: an intent whose key version is in the database was
- * finished; of any other, what lies in the keystore is removed. Returns how many there were.
+ * finished; of any other, what lies in the keystore is removed. Where the keystore is away, the
+ * intent waits for a start that has it. Returns how many were settled.
  */
 export async function settleIntents(keys: Keys): Promise<number> {
   const { storage, clock } = keys;
@@ -20,10 +22,11 @@ export async function settleIntents(keys: Keys): Promise<number> {
     .select(['id', 'kind', 'payload_json'])
     .where('kind', '=', 'key.make')
     .execute();
+  let settled = 0;
   for (const intent of intents) {
     const payload = makePayload.parse(JSON.parse(intent.payload_json));
     const isFinished = await versionExists(keys, payload.keyId, payload.version);
-    if (!isFinished) await removeOrphan(keys, payload);
+    if (!isFinished && !(await removeOrphan(keys, payload))) continue;
     await storage.commit({
       steps: [{ query: storage.db.deleteFrom('intent').where('id', '=', intent.id).compile() }],
       entries: [
@@ -35,8 +38,9 @@ export async function settleIntents(keys: Keys): Promise<number> {
         }),
       ],
     });
+    settled++;
   }
-  return intents.length;
+  return settled;
 }
 
 async function versionExists(keys: Keys, keyId: string, version: number): Promise<boolean> {
@@ -49,7 +53,15 @@ async function versionExists(keys: Keys, keyId: string, version: number): Promis
   return row !== undefined;
 }
 
-async function removeOrphan(keys: Keys, payload: z.output<typeof makePayload>): Promise<void> {
-  const keystore = keys.keystores.named(payload.keystore);
-  if (await keystore.exists(payload)) await keystore.discard(payload);
+/** False where the keystore cannot be reached. */
+async function removeOrphan(keys: Keys, payload: z.output<typeof makePayload>): Promise<boolean> {
+  const keystore = keys.keystores.all().find(({ name }) => name === payload.keystore);
+  if (keystore === undefined) return false;
+  try {
+    if (await keystore.exists(payload)) await keystore.discard(payload);
+    return true;
+  } catch (error) {
+    if (isKeyreeveError(error, 'keystore-unavailable')) return false;
+    throw error;
+  }
 }

@@ -48,7 +48,12 @@ export async function openTestKeys(options: { folder?: string; storeKey?: Buffer
     createWrappedKeystore(storeKeys),
     createFileKeystore({ folder: join(folder, 'files') }),
   ]);
-  const rights: { authorise: Authorise; recheck: (caller: Caller) => Promise<void> } = {
+  const rights: {
+    authorise: Authorise;
+    recheck: (caller: Caller) => Promise<void>;
+    requireClock: () => void;
+  } = {
+    requireClock: () => undefined,
     authorise: () => undefined,
     recheck: async () => undefined,
   };
@@ -73,6 +78,7 @@ export async function openTestKeys(options: { folder?: string; storeKey?: Buffer
     ...createUse({
       keys,
       clock,
+      requireClock: () => rights.requireClock(),
       recheck: (caller) => rights.recheck(caller),
     }),
   };
@@ -101,11 +107,12 @@ export async function openTestKeys(options: { folder?: string; storeKey?: Buffer
     key: string,
     body: object = {},
     idempotencyKey?: string,
+    query: object = {},
   ): Promise<ResponseOf<Routes[Id]>> =>
     (handlers[id] as unknown as (call: object) => Promise<ResponseOf<Routes[Id]>>)({
       caller: caller(),
       params: { key },
-      query: {},
+      query,
       body,
       idempotencyKey,
     });

@@ -3,7 +3,7 @@ import type { Action } from '../../api/actions.ts';
 import type { SchemeName } from '../../api/algorithms.ts';
 import { algorithms } from '../../api/algorithms.ts';
 import type { Operation } from '../../api/purposes.ts';
-import { isKeyreeveError } from '../base/errors.ts';
+import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import {
   agree,
@@ -43,6 +43,8 @@ export type Made = { version: number } & Record<string, unknown>;
 export interface UseKind {
   readonly action: Action;
   readonly operation: Operation;
+  /** What the version that is answered did, where that is another operation. */
+  readonly makes?: Operation;
   /** protect: with one version; process: with whichever of the allowed ones fits. */
   readonly manner: 'protect' | 'process';
   /** What goes into the digest of the call's inputs. */
@@ -148,6 +150,20 @@ async function encryptingKey(context: UseContext, version: VersionRecord): Promi
     : (await context.open(version)).privateKey;
 }
 
+const decapsulating = processing(async (_, material, item) => ({
+  secret: secretText(await decapsulate(material.privateKey, bytes(item, 'ciphertext'))),
+}));
+
+function versionNeeded(name: string): KeyreeveError {
+  return new KeyreeveError(
+    'invalid-request',
+    `${name} has several versions that may decapsulate.`,
+    {
+      hint: 'Name the version that encapsulated: `encapsulate` answers it.',
+    },
+  );
+}
+
 /** Every kind of use. The routes, `<action>` and `<action>.batch`, are made from it. */
 export const uses = {
   sign: {
@@ -245,6 +261,7 @@ export const uses = {
   're-encrypt': {
     action: 'key.re-encrypt',
     operation: 'decrypt',
+    makes: 'encrypt',
     manner: 'process',
     inputs: (item) => [bytes(item, 'ciphertext'), bytes(item, 'context')],
     detail: noDetail,
@@ -341,13 +358,13 @@ export const uses = {
   decapsulate: {
     action: 'key.decapsulate',
     operation: 'decapsulate',
-    manner: 'protect',
+    manner: 'process',
     inputs: (item) => [bytes(item, 'ciphertext')],
     detail: noDetail,
-    run: protecting(async (context, version, item) => ({
-      secret: secretText(
-        await decapsulate((await context.open(version)).privateKey, bytes(item, 'ciphertext')),
-      ),
-    })),
+    run: (context, items) => {
+      // ML-KEM opens with any key, to another secret: the version cannot be found by trying.
+      if (context.versions.length > 1) throw versionNeeded(context.key.name);
+      return decapsulating(context, items);
+    },
   },
 } as const satisfies Record<string, UseKind>;

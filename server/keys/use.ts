@@ -20,6 +20,8 @@ export interface UseOptions {
   readonly clock: Clock;
   /** Throws unless the caller's credential still stands and his rights still allow it. */
   readonly recheck: (caller: Caller, action: Action, resource: Resource) => Promise<void>;
+  /** Throws `clock-unsafe` while time cannot be trusted: an entry of the future would bar starts. */
+  readonly requireClock: () => void;
   /** Told of each call: `ok` or the code of its refusal, and how many items it was about. */
   readonly onUse?: (action: Action, outcome: string, items: number) => void;
 }
@@ -67,12 +69,14 @@ class Use {
   readonly #clock: Clock;
   readonly #recheck: UseOptions['recheck'];
   readonly #counted: CountedUses;
+  readonly #requireClock: UseOptions['requireClock'];
   readonly #onUse: NonNullable<UseOptions['onUse']>;
 
   constructor(options: UseOptions) {
     this.#keys = options.keys;
     this.#clock = options.clock;
     this.#recheck = options.recheck;
+    this.#requireClock = options.requireClock;
     this.#onUse = options.onUse ?? (() => undefined);
     this.#counted = new CountedUses(options.keys);
   }
@@ -99,6 +103,7 @@ class Use {
     let scheme: SchemeName | undefined;
     let results: readonly Settled[];
     try {
+      this.#requireClock();
       key = await this.#keys.lookup(caller, call.params.key, kind.action);
       const versions = this.#allowed(caller, kind, key, call.body);
       scheme = schemeFor(key, call.body.scheme);
@@ -182,7 +187,7 @@ class Use {
       const fresh = (await this.#keys.store.find(key.id)) ?? key;
       await this.#recheck(caller, kind.action, resourceOf(fresh));
       for (const version of usedVersions(results)) {
-        versionsFor(fresh, kind.operation, kind.manner, version, this.#clock.now());
+        versionsFor(fresh, kind.makes ?? kind.operation, 'protect', version, this.#clock.now());
       }
     } catch (error) {
       await this.#recordRefusal(caller, kind.action, key, results.length, error);
@@ -218,6 +223,7 @@ class Use {
   }): Promise<{ items: string[] }> {
     const { caller, body } = call;
     try {
+      this.#requireClock();
       this.#keys.authorise(caller, 'random.make', system);
     } catch (error) {
       await this.#recordRefusal(caller, 'random.make', undefined, body.count, error);

@@ -1,19 +1,22 @@
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type AlgorithmName, algorithms } from '../../api/algorithms.ts';
-import { KeyreeveError } from '../base/errors.ts';
 import {
   ensurePrivateFolder,
   exists,
   flushFolder,
+  namesIn,
   partialsOf,
   readPrivateFile,
   requirePrivate,
   writeFileDurably,
-} from '../base/files.ts';
+} from '../base/async-files.ts';
+import { KeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { generateKeyMaterial, importPrivate, type KeyMaterial } from '../crypto/crypto.ts';
-import type { KeyIdentity, KeyLocation, Keystore, StoredKey } from './keystore.ts';
+import { DiskLine } from './disk-line.ts';
+import type { KeyIdentity, Keystore, StoredKey } from './keystore.ts';
 
 const publicFileMode = 0o644;
 
@@ -31,9 +34,13 @@ export interface FileKeystoreOptions {
  */
 export function createFileKeystore(options: FileKeystoreOptions): Keystore {
   const folder = resolve(options.folder);
+  const disk = new DiskLine(folder);
   const store = async (identity: KeyIdentity, material: KeyMaterial): Promise<StoredKey> => {
     const name = fileName(identity);
-    writeKeyFiles(folder, name, material, options.passphrase);
+    await disk.run(
+      () => writeKeyFiles(folder, name, material, options.passphrase),
+      () => removeKeyFiles(folder, name),
+    );
     return {
       uri: `file:${name}`,
       privateBlob: null,
@@ -54,14 +61,22 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
       requireAsymmetric(material.algorithm);
       return store(identity, material);
     },
-    open: async (location) => openKeyFile(folder, location, options.passphrase),
-    destroy: async (location) => removeKeyFiles(folder, nameOf(location.uri)),
-    discard: async (identity) => removeKeyFiles(folder, fileName(identity)),
-    exists: async (identity) => {
-      requireFolders(folder);
-      return filesOf(folder, fileName(identity)).length > 0;
+    open: async (location) => {
+      const path = privatePath(folder, nameOf(location.uri));
+      using pem = new SecretBytes(await disk.run(() => readKeyFile(folder, path)));
+      return await importPrivate(location.algorithm, pem, options.passphrase);
     },
-    health: async () => checkFolder(folder),
+    destroy: async (location) => {
+      const name = nameOf(location.uri);
+      await disk.run(() => removeKeyFiles(folder, name));
+    },
+    discard: (identity) => disk.run(() => removeKeyFiles(folder, fileName(identity))),
+    exists: (identity) =>
+      disk.run(async () => {
+        await requireFolders(folder);
+        return (await filesOf(folder, fileName(identity))).length > 0;
+      }),
+    health: () => healthOf(disk, folder),
   };
 }
 
@@ -97,23 +112,24 @@ function nameOf(uri: string): string {
  * Writes a key pair: the public half first, so that a private key is never without it. Refuses to
  * replace either.
  */
-export function writeKeyFiles(
+async function writeKeyFiles(
   folder: string,
   name: string,
   material: KeyMaterial,
   passphrase: SecretBytes | undefined,
-): void {
-  ensurePrivateFolder(folder);
-  ensurePrivateFolder(join(folder, 'private'));
-  ensurePrivateFolder(join(folder, 'public'));
+): Promise<void> {
+  await ensurePrivateFolder(folder);
+  await ensurePrivateFolder(join(folder, 'private'));
+  await ensurePrivateFolder(join(folder, 'public'));
   const pem = material.publicKey?.export({ format: 'pem', type: 'spki' }) as string;
   const path = privatePath(folder, name);
-  if (exists(path)) {
+  if (await exists(path)) {
     throw new KeyreeveError('already-exists', `${path} exists already.`, {
       hint: 'Choose another id: key files are never replaced.',
     });
   }
-  writeFileDurably(publicPath(folder, name), pem, { mode: publicFileMode, exclusive: true });
+  const publicFile = publicPath(folder, name);
+  await writeFileDurably(publicFile, pem, { mode: publicFileMode, exclusive: true });
   try {
     const encoded = material.privateKey.export({
       format: 'pem',
@@ -123,77 +139,76 @@ export function writeKeyFiles(
         : { cipher: 'aes-256-cbc', passphrase: passphrase.reveal() }),
     });
     using secret = new SecretBytes(Buffer.from(encoded as string, 'utf8'));
-    writeFileDurably(path, secret.reveal(), { exclusive: true });
+    await writeFileDurably(path, secret.reveal(), { exclusive: true });
   } catch (error) {
-    rmSync(publicPath(folder, name), { force: true });
+    await rm(publicFile, { force: true });
     throw error;
   }
 }
 
-async function openKeyFile(
-  folder: string,
-  location: KeyLocation,
-  passphrase: SecretBytes | undefined,
-): Promise<KeyMaterial> {
-  const path = privatePath(folder, nameOf(location.uri));
-  requireFolders(folder);
-  if (!exists(path)) {
+async function readKeyFile(folder: string, path: string): Promise<Buffer> {
+  await requireFolders(folder);
+  if (!(await exists(path))) {
     throw new KeyreeveError('keystore-unavailable', `Private key not found: ${path}`, {
       hint: 'Bring the key file or the folder CRYPTO_KEYS_PATH back.',
     });
   }
-  using pem = new SecretBytes(readPrivateFile(path));
-  return await importPrivate(location.algorithm, pem, passphrase);
+  return readPrivateFile(path);
 }
 
-function requireFolders(folder: string): void {
-  if (!exists(folder)) {
+async function requireFolders(folder: string): Promise<void> {
+  if (!(await exists(folder))) {
     throw new KeyreeveError('keystore-unavailable', `The key folder ${folder} is not there.`, {
       hint: 'Mount it, or correct CRYPTO_KEYS_PATH.',
     });
   }
-  requirePrivate(folder, 'folder');
+  await requirePrivate(folder, 'folder');
   const inner = join(folder, 'private');
-  if (exists(inner)) requirePrivate(inner, 'folder');
+  if (await exists(inner)) await requirePrivate(inner, 'folder');
 }
 
-function removeKeyFiles(folder: string, name: string): void {
-  requireFolders(folder);
-  for (const path of filesOf(folder, name)) rmSync(path, { force: true });
+async function removeKeyFiles(folder: string, name: string): Promise<void> {
+  await requireFolders(folder);
+  for (const path of await filesOf(folder, name)) await rm(path, { force: true });
   for (const part of ['private', 'public']) {
-    if (exists(join(folder, part))) flushFolder(join(folder, part));
+    if (await exists(join(folder, part))) await flushFolder(join(folder, part));
   }
 }
 
 /** Both halves of a key, and what a crash left of writing them. */
-function filesOf(folder: string, name: string): string[] {
-  return [privatePath(folder, name), publicPath(folder, name)].flatMap((path) => [
-    ...(exists(path) ? [path] : []),
-    ...partialsOf(path),
-  ]);
+async function filesOf(folder: string, name: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const path of [privatePath(folder, name), publicPath(folder, name)]) {
+    if (await exists(path)) found.push(path);
+    found.push(...(await partialsOf(path)));
+  }
+  return found;
 }
 
-async function checkFolder(
+async function healthOf(
+  disk: DiskLine,
   folder: string,
 ): Promise<{ ready: boolean; reason: string | undefined }> {
   try {
-    if (!exists(folder)) return { ready: true, reason: undefined };
-    requireFolders(folder);
-    const inner = join(folder, 'private');
-    for (const file of exists(inner) ? readdirSync(inner) : []) {
-      requirePrivate(join(inner, file), 'file');
-    }
+    await disk.run(() => checkFolder(folder));
     return { ready: true, reason: undefined };
   } catch (error) {
     return { ready: false, reason: error instanceof Error ? error.message : String(error) };
   }
 }
 
+async function checkFolder(folder: string): Promise<void> {
+  if (!(await exists(folder))) return;
+  await requireFolders(folder);
+  const inner = join(folder, 'private');
+  for (const file of await namesIn(inner)) await requirePrivate(join(inner, file), 'file');
+}
+
 /** The files of a file keystore, for a backup: relative path and bytes. */
 export function* keyFiles(folder: string): Generator<{ path: string; bytes: Buffer }> {
   for (const part of ['private', 'public']) {
     const inner = join(folder, part);
-    if (!exists(inner)) continue;
+    if (!existsSync(inner)) continue;
     for (const file of readdirSync(inner).sort()) {
       const path = join(inner, file);
       if (statSync(path).isFile()) yield { path: `${part}/${file}`, bytes: readFileSync(path) };

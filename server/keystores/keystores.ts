@@ -1,7 +1,7 @@
 import { KeyreeveError } from '../base/errors.ts';
 import type { CapabilityName, Keystore } from './keystore.ts';
 
-export { createFileKeystore, keyFiles, writeKeyFiles } from './file.ts';
+export { createFileKeystore, keyFiles } from './file.ts';
 export type {
   KeyIdentity,
   KeyLocation,
@@ -10,6 +10,7 @@ export type {
   KeystoreHealth,
   StoredKey,
 } from './keystore.ts';
+export { readPassphraseFile } from './passphrase-file.ts';
 export {
   createRootKey,
   formatSealLocation,
@@ -44,6 +45,20 @@ export class Keystores {
     throw new KeyreeveError('invalid-request', `There is no keystore "${name}".`, {
       hint: `Configured are: ${[...this.#byName.keys()].join(', ')}.`,
     });
+  }
+
+  /**
+   * The keystore that holds a key already. Error: `keystore-unavailable`, where it is not configured
+   * any more: the caller is not the one to mend that.
+   */
+  holding(name: string): Keystore {
+    const keystore = this.#byName.get(name);
+    if (keystore !== undefined) return keystore;
+    throw new KeyreeveError(
+      'keystore-unavailable',
+      `The key is in the keystore "${name}", which is not configured.`,
+      { hint: 'Configure it again; for "file" that is CRYPTO_KEYS_PATH.' },
+    );
   }
 
   all(): readonly Keystore[] {

@@ -1,10 +1,11 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { KeyreeveError } from '../base/errors.ts';
 import {
   ensurePrivateFolder,
   exists,
+  partialsOf,
   readPrivateFile,
   requirePrivate,
   writeFileDurably,
@@ -130,6 +131,9 @@ export function createRootKey(location: SealLocation): RootKey {
   }
   ensurePrivateFolder(location.path);
   const text = makeRootKeyText();
-  writeFileDurably(join(location.path, rootKeyFile), text, { exclusive: true });
+  const path = join(location.path, rootKeyFile);
+  // A start that was killed here left a root key that nothing was sealed with.
+  for (const partial of partialsOf(path)) rmSync(partial, { force: true });
+  writeFileDurably(path, text, { exclusive: true });
   return new RootKey(location, parseRootKey(location, text));
 }

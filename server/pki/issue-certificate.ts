@@ -31,6 +31,7 @@ import {
   Validity,
   Version,
 } from '@peculiar/asn1-x509';
+import { pemText } from '../base/pem.ts';
 import { type CertificateNames, fullAddress } from './certificate-names.ts';
 
 // Loaded only when a certificate has to be made: the ASN.1 schemas take a while to build.
@@ -121,10 +122,7 @@ async function issue(
     signatureAlgorithm: algorithm,
     signatureValue: exact(signature),
   });
-  const lines = Buffer.from(AsnConvert.serialize(certificate))
-    .toString('base64')
-    .match(/.{1,64}/g);
-  return `-----BEGIN CERTIFICATE-----\n${lines!.join('\n')}\n-----END CERTIFICATE-----\n`;
+  return pemText('CERTIFICATE', new Uint8Array(AsnConvert.serialize(certificate)));
 }
 
 /** 128 random bits as the contents of a positive, minimal INTEGER (X.690, section 8.3). */

@@ -140,7 +140,7 @@ export async function openInstallation(
   });
   const handlers = {
     ...createKeyHandlers(keys, commands),
-    ...createUse({ keys, clock, recheck: async () => undefined }),
+    ...createUse({ keys, clock, requireClock: () => undefined, recheck: async () => undefined }),
     ...backups.handlers(commands),
   };
   const caller = (): Caller => ({

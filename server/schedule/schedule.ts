@@ -21,7 +21,7 @@ export class Schedule {
       this.#timers.delete(timer);
       const run = work()
         .then(() => undefined)
-        .catch((error: unknown) => this.#log.error({ error, job: name }, `${name} failed`))
+        .catch((error: unknown) => this.#log.error({ err: error, job: name }, `${name} failed`))
         .finally(() => {
           this.#running.delete(run);
           if (!this.#isStopped) this.every(name, intervalSeconds, work);

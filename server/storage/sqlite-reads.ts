@@ -17,14 +17,21 @@ interface WaitingRead {
 export class SqliteReads implements ReadExecutor {
   readonly #settings: ReaderSettings;
   readonly #timeoutMilliseconds: number;
+  readonly #lost: (error: PlainError) => void;
   readonly #waiting = new Map<number, WaitingRead>();
   #worker: Worker | undefined;
   #newestId = 0;
   #closed = false;
 
-  constructor(settings: ReaderSettings, timeoutMilliseconds: number) {
+  /** `lost` is told when the database cannot be reached, so that the service is not called ready. */
+  constructor(
+    settings: ReaderSettings,
+    timeoutMilliseconds: number,
+    lost: (error: PlainError) => void = () => undefined,
+  ) {
     this.#settings = settings;
     this.#timeoutMilliseconds = timeoutMilliseconds;
+    this.#lost = lost;
   }
 
   read(sql: string, parameters: readonly unknown[]): Promise<unknown[]> {
@@ -82,6 +89,7 @@ export class SqliteReads implements ReadExecutor {
       const id = ++this.#newestId;
       const timer = setTimeout(() => {
         this.#waiting.delete(id);
+        this.#lost(noAnswer);
         reject(toKeyreeveError(noAnswer));
       }, this.#timeoutMilliseconds);
       this.#waiting.set(id, { resolve, reject, timer });
@@ -100,6 +108,7 @@ export class SqliteReads implements ReadExecutor {
       if (read === undefined) return;
       this.#waiting.delete(id);
       clearTimeout(read.timer);
+      if (error?.code === 'storage-unavailable') this.#lost(error);
       if (error === undefined) read.resolve(rows ?? []);
       else read.reject(toKeyreeveError(error));
     });

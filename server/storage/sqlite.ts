@@ -28,7 +28,9 @@ export async function openSqlite(options: ResolvedStorageOptions): Promise<Stora
   });
   const epoch = await engine.start();
   const queue: CommitQueue = new CommitQueue({ engine, epoch, commitTimeoutSeconds, log });
-  const reads = new SqliteReads({ dataFolder, snapshot: false }, timeoutMilliseconds);
+  const reads = new SqliteReads({ dataFolder, snapshot: false }, timeoutMilliseconds, (error) =>
+    queue.lost(error),
+  );
   const snapshots = new Set<SqliteReads>();
 
   async function snapshot<Result>(use: (db: Kysely<Schema>) => Promise<Result>): Promise<Result> {

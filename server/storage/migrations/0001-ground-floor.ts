@@ -23,9 +23,10 @@ const keys = [
   `CREATE TABLE "store_key" (
       "id" TEXT NOT NULL PRIMARY KEY, "wrapped" BYTEA NOT NULL, "root_fingerprint" TEXT NOT NULL,
       "created_at" BIGINT NOT NULL, "is_current" BIGINT NOT NULL CHECK ("is_current" IN (0, 1)))`,
+  // Names are compared by their bytes, whatever the language of the database: folders are ranges.
   `CREATE TABLE "key" (
-      "id" TEXT NOT NULL PRIMARY KEY, "name" TEXT NOT NULL UNIQUE, "folder" TEXT NOT NULL,
-      "purpose" TEXT NOT NULL, "algorithm" TEXT NOT NULL, "schemes_json" TEXT NOT NULL,
+      "id" TEXT NOT NULL PRIMARY KEY, "name" TEXT COLLATE "C" NOT NULL UNIQUE,
+      "folder" TEXT NOT NULL, "purpose" TEXT NOT NULL, "algorithm" TEXT NOT NULL, "schemes_json" TEXT NOT NULL,
       "policy_json" TEXT NOT NULL, "labels_json" TEXT NOT NULL, "owner_id" TEXT NOT NULL,
       "keystore" TEXT NOT NULL, "current_version" BIGINT NOT NULL, "created_at" BIGINT NOT NULL,
       "destroy_at" BIGINT, "rotation_due_at" BIGINT, "revision" BIGINT NOT NULL)`,
@@ -117,7 +118,8 @@ function toSqlite(statement: string): string {
       'INTEGER PRIMARY KEY AUTOINCREMENT',
     )
     .replaceAll('BIGINT', 'INTEGER')
-    .replaceAll('BYTEA', 'BLOB');
+    .replaceAll('BYTEA', 'BLOB')
+    .replaceAll('COLLATE "C"', 'COLLATE BINARY');
   if (!translated.startsWith('CREATE TABLE')) return translated;
   return translated.startsWith('CREATE TABLE "bundle_term"')
     ? `${translated} STRICT, WITHOUT ROWID`

@@ -1,0 +1,115 @@
+/** The figures as JSON for programs and as Markdown for people. */
+import type { MachineFacts } from './machine.ts';
+import type { CallRow, PrimitiveRow } from './measure.ts';
+import { batchItems } from './primitives.ts';
+
+/** The part of the yardstick that a call has to reach. */
+export const targetRatio = 0.85;
+export const readyTargetSeconds = 1;
+
+export interface Results {
+  readonly time: string;
+  readonly version: string;
+  readonly machine: MachineFacts;
+  readonly rows: readonly PrimitiveRow[];
+  readonly start: {
+    /** From starting the process to `ready`, median. */
+    readonly readySeconds: number;
+    readonly starts: number;
+    readonly residentMebibytes: number | undefined;
+    readonly residentAfterLoadMebibytes: number | undefined;
+  };
+  readonly record: { readonly entries: number; readonly entriesPerSecond: number };
+  readonly seconds: number;
+}
+
+export function toMarkdown(results: Results): string {
+  const { machine, rows, start, record } = results;
+  const ready = start.readySeconds;
+  const lines = [
+    `Keyreeve ${results.version}, ${results.time}: ${machine.cores} × ${machine.processor}, ` +
+      `${machine.system}, Node ${machine.node} (OpenSSL ${machine.opensslOfNode}), R by ` +
+      `${machine.opensslProgram.split(' (')[0]}, ${machine.flushMilliseconds.toFixed(2)} ms for a flush to disk.`,
+    '',
+    ...table([
+      [
+        '',
+        'R',
+        'E',
+        'yardstick',
+        'measured',
+        'ratio',
+        `≥ ${targetRatio}`,
+        'connections',
+        'p50',
+        'p99',
+        'CPU',
+      ],
+      ...rows.flatMap((row) => [
+        callLine(`${row.title}, single`, row, row.single, 1),
+        callLine(`${row.title}, batch of ${batchItems}`, row, row.batch, batchItems),
+      ]),
+    ]),
+    '',
+    'R, E, yardstick and measured are operations a second; p50 and p99 are of one request; CPU is',
+    'processor time of the service for one operation. The record was on throughout.',
+    '',
+    ...table([
+      ['', 'measured', 'target'],
+      [
+        `time to ready, median of ${start.starts}`,
+        `${ready.toFixed(2)} s`,
+        `≤ ${readyTargetSeconds} s: ${verdict(ready <= readyTargetSeconds)}`,
+      ],
+      ['resident memory after start', memory(start.residentMebibytes), ''],
+      ['resident memory after the load', memory(start.residentAfterLoadMebibytes), ''],
+      ['record entries written', String(record.entries), ''],
+      ...rows.map((row) => [
+        `record behind after single calls, ${row.title}`,
+        `${row.record.tailEntries} entries, placed in ${row.record.drainSeconds.toFixed(1)} s`,
+        '',
+      ]),
+    ]),
+    '',
+    `The run took ${Math.round(results.seconds)} s.`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function callLine(title: string, row: PrimitiveRow, call: CallRow, items: number): string[] {
+  const cpu = call.serverCpuMicrosecondsPerItem;
+  return [
+    title,
+    count(row.opensslPerSecond),
+    items === 1 ? count(row.emptyPerSecond) : '',
+    count(call.yardstick),
+    count(call.itemsPerSecond),
+    call.ratio.toFixed(2),
+    verdict(call.ratio >= targetRatio),
+    String(call.connections),
+    `${call.p50Milliseconds.toFixed(1)} ms`,
+    `${call.p99Milliseconds.toFixed(1)} ms`,
+    cpu === undefined ? '' : `${cpu.toFixed(0)} µs`,
+  ];
+}
+
+function verdict(isMet: boolean): string {
+  return isMet ? 'met' : 'missed';
+}
+
+function count(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+function memory(mebibytes: number | undefined): string {
+  return mebibytes === undefined ? 'not known here' : `${mebibytes} MiB`;
+}
+
+/** Columns as wide as their widest cell; all but the first to the right. */
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows[0]!.map((_, index) => Math.max(3, ...rows.map((row) => row[index]!.length)));
+  const line = (row: readonly string[]) =>
+    `| ${row.map((cell, index) => (index === 0 ? cell.padEnd(widths[index]!) : cell.padStart(widths[index]!))).join(' | ')} |`;
+  const rule = `|${widths.map((width, index) => `${'-'.repeat(width + 1)}${index === 0 ? '-' : ':'}`).join('|')}|`;
+  return [line(rows[0]!), rule, ...rows.slice(1).map(line)];
+}
