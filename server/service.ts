@@ -20,9 +20,11 @@ import {
   ServiceMetrics,
 } from './inspection/inspection.ts';
 import {
+  adoptCurrentKey,
   createDestruction,
   createKeyHandlers,
   createUse,
+  currentKeyName,
   Keys,
   settleIntents,
 } from './keys/keys.ts';
@@ -156,6 +158,7 @@ async function wire(
   await record.start();
   onStarted(() => record.stop());
   await settleIntents(keys);
+  await seedCurrentKey(config, keys, log);
   const backups = createBackups({
     storage,
     clock,
@@ -308,6 +311,20 @@ function openKeystores(config: Config, storeKeys: StoreKeys): Keystores {
           }),
         ]),
   ]);
+}
+
+/** `CRYPTO_CURRENT_KEY_ID` seeds; from then on the database rules. */
+async function seedCurrentKey(config: Config, keys: Keys, log: Logger): Promise<void> {
+  const name = config.fileKeystore?.currentKeyId;
+  if (name === undefined) return;
+  const outcome = await adoptCurrentKey(keys, name);
+  if (outcome === 'adopted') log.info({ file: name }, `${currentKeyName} signs with this key file`);
+  if (outcome === 'superseded') {
+    log.warn(
+      { file: name },
+      `CRYPTO_CURRENT_KEY_ID names a version of ${currentKeyName} that is not the current one: the database rules`,
+    );
+  }
 }
 
 /** The id of this installation, made at the first start. */

@@ -141,7 +141,8 @@ export const settings = {
     schema: keyId,
     inFile: true,
     default: 'none',
-    meaning: 'The key in that folder that signs at first. Rotation moves on from it.',
+    meaning:
+      'The key in that folder that `certificates/signing` takes into use. A new name here is its next version; rotation by command moves on from it.',
   },
   CRYPTO_KEY_PASSPHRASE_FILE: {
     schema: path,

@@ -11,7 +11,7 @@ export {
   encapsulate,
 } from './agreement.ts';
 export { decrypt, encrypt } from './encryption.ts';
-export { importPrivate } from './key-import.ts';
+export { algorithmOfPrivate, importPrivate } from './key-import.ts';
 export { algorithmOfKey } from './key-kind.ts';
 export {
   fingerprintOf,

@@ -12,10 +12,11 @@ import {
   algorithms,
   type NodeKey,
 } from '../../api/algorithms.ts';
+import { KeyreeveError } from '../base/errors.ts';
 import type { SecretBytes } from '../base/secret-bytes.ts';
 import { decapsulate, encapsulate } from './agreement.ts';
 import { derChildren, derTags, encodeDer, encodeDerUnsigned, readWholeDer } from './der.ts';
-import { keyMatches } from './key-kind.ts';
+import { algorithmOfKey, keyMatches } from './key-kind.ts';
 import { type KeyMaterial, materialOf } from './key-material.ts';
 import { invalidPrivate, readPrivateInput } from './private-input.ts';
 import { rebuildRsa } from './rsa-private.ts';
@@ -24,6 +25,18 @@ import { sign, verify } from './signatures.ts';
 const consistencyText = Buffer.from('keyreeve import consistency');
 /** The tags [0] and [1] of RFC 5915's optional fields. */
 const sec1Tags = { parameters: 0xa0, publicKey: 0xa1 } as const;
+
+/**
+ * The algorithm of a private key from outside, before it is imported. Errors:
+ * `invalid-key-material`, `wrong-passphrase`, `unknown-algorithm` for a kind that is none of ours.
+ */
+export function algorithmOfPrivate(input: SecretBytes, passphrase?: SecretBytes): AlgorithmName {
+  const algorithm = algorithmOfKey(readPrivateInput(input, passphrase));
+  if (algorithm !== undefined) return algorithm;
+  throw new KeyreeveError('unknown-algorithm', 'The private key is of no algorithm known here.', {
+    hint: `Known are: ${Object.keys(algorithms).join(', ')}.`,
+  });
+}
 
 /**
  * Takes a private key from outside: PEM or DER in PKCS#8, PKCS#1 or SEC1, encrypted under a

@@ -250,7 +250,7 @@ export interface NewVersion {
   readonly version: number;
   readonly algorithm: string;
   readonly state: 'active' | 'pre-active';
-  readonly origin: 'generated' | 'imported';
+  readonly origin: 'generated' | 'imported' | 'adopted';
   readonly createdAt: number;
   readonly activatesAt: number | null;
   readonly deactivatesAt: number | null;

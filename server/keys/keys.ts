@@ -5,6 +5,7 @@ import { createKeyCommands } from './key-commands.ts';
 import { createKeyReads } from './key-reads.ts';
 import type { Keys } from './key-ring.ts';
 
+export { adoptCurrentKey, currentKeyName } from './adopt-key.ts';
 export { createDestruction, type Destruction, type Tombstone } from './destruction.ts';
 export { type KeyRecord, resourceOf, type VersionRecord } from './key-record.ts';
 export { Keys, type KeysOptions } from './key-ring.ts';

@@ -213,7 +213,7 @@ function activationOf(text: string | undefined, now: number): number {
 }
 
 /** What rotation does to the versions that are active: `onRotation` of the policy. */
-function retire(
+export function retire(
   keys: Keys,
   key: KeyRecord,
   from: number,

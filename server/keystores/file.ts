@@ -14,7 +14,12 @@ import {
 } from '../base/async-files.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
-import { generateKeyMaterial, importPrivate, type KeyMaterial } from '../crypto/crypto.ts';
+import {
+  algorithmOfPrivate,
+  generateKeyMaterial,
+  importPrivate,
+  type KeyMaterial,
+} from '../crypto/crypto.ts';
 import { DiskLine } from './disk-line.ts';
 import type { KeyIdentity, Keystore, StoredKey } from './keystore.ts';
 
@@ -41,13 +46,7 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
       () => writeKeyFiles(folder, name, material, options.passphrase),
       () => removeKeyFiles(folder, name),
     );
-    return {
-      uri: `file:${name}`,
-      privateBlob: null,
-      storeKeyId: null,
-      publicKey: material.spki ?? null,
-      fingerprint: material.fingerprint,
-    };
+    return storedAt(`file:${name}`, material);
   };
   return {
     name: 'file',
@@ -66,6 +65,14 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
       using pem = new SecretBytes(await disk.run(() => readKeyFile(folder, path)));
       return await importPrivate(location.algorithm, pem, options.passphrase);
     },
+    adopt: async (name) => {
+      const uri = `file:${name}`;
+      const path = privatePath(folder, nameOf(uri));
+      using pem = new SecretBytes(await disk.run(() => readKeyFile(folder, path)));
+      const algorithm = algorithmOfPrivate(pem, options.passphrase);
+      const material = await importPrivate(algorithm, pem, options.passphrase);
+      return { algorithm, stored: storedAt(uri, material) };
+    },
     destroy: async (location) => {
       const name = nameOf(location.uri);
       await disk.run(() => removeKeyFiles(folder, name));
@@ -77,6 +84,16 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
         return (await filesOf(folder, fileName(identity))).length > 0;
       }),
     health: () => healthOf(disk, folder),
+  };
+}
+
+function storedAt(uri: string, material: KeyMaterial): StoredKey {
+  return {
+    uri,
+    privateBlob: null,
+    storeKeyId: null,
+    publicKey: material.spki ?? null,
+    fingerprint: material.fingerprint,
   };
 }
 

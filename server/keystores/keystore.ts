@@ -46,6 +46,12 @@ export interface KeyIdentity {
   readonly name: string;
 }
 
+/** A key that was there before. */
+export interface AdoptedKey {
+  readonly algorithm: AlgorithmName;
+  readonly stored: StoredKey;
+}
+
 /**
  * A place for private keys. The kinds known so far hand out key material to this process
  * (`open`); a kind whose keys never leave (an HSM) answers `operations` instead and is called for
@@ -63,6 +69,11 @@ export interface Keystore {
   open(location: KeyLocation): Promise<KeyMaterial>;
   /** Removes what lies outside the database; asked twice it does nothing the second time. */
   destroy(location: KeyLocation): Promise<void>;
+  /**
+   * Takes a key in that lies in the keystore already, in place, by the name it has there. Only
+   * where the kind has such names.
+   */
+  adopt?(name: string): Promise<AdoptedKey>;
   /** Removes what a making of `identity` left that was never finished. */
   discard(identity: KeyIdentity): Promise<void>;
   /** Whether `identity` left anything outside the database (to settle an orphaned intent). */

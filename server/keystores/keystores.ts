@@ -3,6 +3,7 @@ import type { CapabilityName, Keystore } from './keystore.ts';
 
 export { createFileKeystore, keyFiles } from './file.ts';
 export type {
+  AdoptedKey,
   KeyIdentity,
   KeyLocation,
   Keystore,
