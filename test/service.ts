@@ -35,6 +35,8 @@ export interface Installation {
   readonly data: string;
   readonly seal: string;
   readonly environment: NodeJS.ProcessEnv;
+  /** The services that run on it. */
+  readonly running: Set<ChildProcess>;
 }
 
 /** Fresh folders, removed after the test. Nothing of the caller's own settings gets in. */
@@ -43,7 +45,12 @@ export function makeInstallation(
   extra: Readonly<Record<string, string>> = {},
 ): Installation {
   const folder = mkdtempSync(join(tmpdir(), 'keyreeve-test-'));
-  t.after(() => rm(folder, { recursive: true, force: true }));
+  const running = new Set<ChildProcess>();
+  t.after(async () => {
+    // First the services: one that still runs would make its files again.
+    await Promise.all([...running].map(end));
+    await rm(folder, { recursive: true, force: true });
+  });
   const data = join(folder, 'data');
   const kept = Object.entries(process.env).filter(
     ([name]) => !/^(KEYREEVE_(?!TEST)|CRYPTO_|NODE_TEST|NODE_OPTIONS)/.test(name),
@@ -59,7 +66,15 @@ export function makeInstallation(
       XDG_CONFIG_HOME: join(folder, 'config'),
       ...extra,
     },
+    running,
   };
+}
+
+function end(child: ChildProcess): Promise<unknown> {
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+  child.kill('SIGKILL');
+  return exited;
 }
 
 /** Starts the service and waits until it is ready; throws with its output where it is not. */
@@ -77,6 +92,8 @@ export async function startService(
     output += bytes.toString('utf8');
   });
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  installation.running.add(child);
+  exited.then(() => installation.running.delete(child));
   t.after(() => {
     child.kill('SIGKILL');
     return exited;

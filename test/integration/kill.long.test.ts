@@ -1,0 +1,6 @@
+import { test } from 'node:test';
+import { killRounds } from './kill-rounds.ts';
+
+test('kill -9 two hundred times loses nothing that was acknowledged', async (t) => {
+  await killRounds(t, { rounds: 200 });
+});
