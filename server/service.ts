@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
@@ -7,12 +6,10 @@ import { createAccess, createLoginCode } from './access/access.ts';
 import { createRecord, entryEncoder } from './audit/audit.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { ClockGuard, clockWarnSeconds, requireClockAfter } from './base/clock-guard.ts';
-import { KeyreeveError } from './base/errors.ts';
 import { ensurePrivateFolder } from './base/files.ts';
-import { newId } from './base/ids.ts';
 import { version } from './base/version.ts';
 import { Commands } from './commands/commands.ts';
-import type { Config, Seal } from './config/config.ts';
+import type { Config } from './config/config.ts';
 import { createHttpServer, type HttpLimits } from './http/http.ts';
 import {
   createAuditHandlers,
@@ -20,29 +17,21 @@ import {
   ServiceMetrics,
 } from './inspection/inspection.ts';
 import {
-  adoptCurrentKey,
   createDestruction,
   createKeyHandlers,
   createUse,
-  currentKeyName,
   Keys,
   settleIntents,
 } from './keys/keys.ts';
+import { openStoreKeys, secretSealer } from './keystores/keystores.ts';
 import {
-  createFileKeystore,
-  createRootKey,
-  createWrappedKeystore,
-  formatSealLocation,
-  Keystores,
-  openRootKey,
-  openStoreKeys,
-  type RootKey,
-  readPassphraseFile,
-  type SealLocation,
-  type StoreKeys,
-  sealedFingerprint,
-  secretSealer,
-} from './keystores/keystores.ts';
+  isSameDisk,
+  openInstallation,
+  openKeystores,
+  openOrMakeRootKey,
+  sealLocation,
+  seedCurrentKey,
+} from './opening.ts';
 import { certificateNames, openSystemTls, type SystemTls } from './pki/pki.ts';
 import { createBackups, createTombstones } from './recovery/recovery.ts';
 import { Schedule } from './schedule/schedule.ts';
@@ -272,79 +261,6 @@ async function wire(
   };
 }
 
-function sealLocation(seal: Seal): SealLocation {
-  if (seal.kind === 'path') return { kind: 'folder', path: seal.path };
-  if (seal.kind === 'env') return { kind: 'environment', name: seal.variable };
-  return { kind: 'credential', name: seal.name };
-}
-
-/** A new database gets a root key; one that was sealed needs the one that sealed it. */
-async function openOrMakeRootKey(
-  storage: Storage,
-  location: SealLocation,
-  progress: (text: string) => void,
-): Promise<RootKey> {
-  const rootKey = openRootKey(location);
-  if (rootKey !== undefined) return rootKey;
-  const fingerprint = await sealedFingerprint(storage);
-  if (fingerprint !== undefined) {
-    throw new KeyreeveError(
-      'root-key-missing',
-      `There is no root key at ${formatSealLocation(location)}; this data was sealed by ${fingerprint}.`,
-      { hint: 'Bring the root key back to that place, or point KEYREEVE_SEAL at it.' },
-    );
-  }
-  progress(`making the root key in ${formatSealLocation(location)}`);
-  return createRootKey(location);
-}
-
-function openKeystores(config: Config, storeKeys: StoreKeys): Keystores {
-  const { fileKeystore } = config;
-  return new Keystores([
-    createWrappedKeystore(storeKeys),
-    ...(fileKeystore === undefined
-      ? []
-      : [
-          createFileKeystore({
-            folder: fileKeystore.folder,
-            passphrase: readPassphraseFile(fileKeystore.passphraseFile),
-          }),
-        ]),
-  ]);
-}
-
-/** `CRYPTO_CURRENT_KEY_ID` seeds; from then on the database rules. */
-async function seedCurrentKey(config: Config, keys: Keys, log: Logger): Promise<void> {
-  const name = config.fileKeystore?.currentKeyId;
-  if (name === undefined) return;
-  const outcome = await adoptCurrentKey(keys, name);
-  if (outcome === 'adopted') log.info({ file: name }, `${currentKeyName} signs with this key file`);
-  if (outcome === 'superseded') {
-    log.warn(
-      { file: name },
-      `CRYPTO_CURRENT_KEY_ID names a version of ${currentKeyName} that is not the current one: the database rules`,
-    );
-  }
-}
-
-/** The id of this installation, made at the first start. */
-async function openInstallation(storage: Storage): Promise<string> {
-  const row = await storage.db
-    .selectFrom('meta')
-    .select('value')
-    .where('name', '=', 'installation')
-    .executeTakeFirst();
-  if (row !== undefined) return row.value;
-  const value = newId('ins');
-  await storage.commit({
-    steps: [
-      { query: storage.db.insertInto('meta').values({ name: 'installation', value }).compile() },
-    ],
-    entries: [],
-  });
-  return value;
-}
-
 async function newestTime(storage: Storage): Promise<number | undefined> {
   const row = await storage.db
     .selectFrom('bundle')
@@ -353,15 +269,6 @@ async function newestTime(storage: Storage): Promise<number | undefined> {
     .limit(1)
     .executeTakeFirst();
   return row?.last_time;
-}
-
-function isSameDisk(config: Config): boolean {
-  if (config.seal.kind !== 'path') return false;
-  try {
-    return statSync(config.seal.path).dev === statSync(config.data).dev;
-  } catch {
-    return true;
-  }
 }
 
 /** Readiness is shown to anybody: it names no paths. `status` says more to those who may know. */

@@ -26,7 +26,7 @@ import { verifyBackup } from './verify-backup.ts';
 /** Damaged at so many places, and restored or only read. */
 const restoreRounds = 6;
 const readRounds = 60;
-const killRounds = 5;
+const killRounds = 7;
 
 async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
@@ -184,18 +184,27 @@ test('a backup that a stranger made for the recipient is refused by its seal', a
 let server: TestPostgres | undefined;
 after(() => server?.remove());
 
-/** Kills restores at random moments until one gets through; counts how many were killed in time. */
-async function killRestores(host: string, file: string, name: string, databaseUrl?: string) {
+/**
+ * Kills restores at later and later moments until one gets through; counts how many were killed in
+ * time. One that was killed after its one act of publishing got through as well.
+ */
+async function killRestores(
+  host: string,
+  file: string,
+  name: string,
+  target: { databaseUrl?: string; isPublished: () => boolean },
+) {
   const script = new URL('./restore.child.ts', import.meta.url).pathname;
-  const parameters = [script, file, host, name, databaseUrl ?? ''];
+  const parameters = [script, file, host, name, target.databaseUrl ?? ''];
   let killed = 0;
   for (let round = 0; round < killRounds; round++) {
     const child = spawn(process.execPath, parameters, { stdio: ['ignore', 'pipe', 'inherit'] });
     await once(child.stdout, 'data');
-    const timer = setTimeout(() => child.kill('SIGKILL'), 150 + randomInt(900));
+    const delay = 20 * 1.8 ** round;
+    const timer = setTimeout(() => child.kill('SIGKILL'), delay + randomInt(Math.ceil(delay)));
     const [code] = await once(child, 'close');
     clearTimeout(timer);
-    if (code === 0) return { killed, isDone: true };
+    if (code === 0 || target.isPublished()) return { killed, isDone: true };
     killed++;
     const visible = existsSync(join(host, name)) ? readdirSync(join(host, name)) : [];
     assert.deepEqual(
@@ -210,7 +219,9 @@ test('a restore that is killed leaves nothing that looks like data, and can be r
   const host = temporaryFolder(t);
   const { gpgFile: file } = await prepare(host, 60_000);
   const config = placeIn(host, 'new', { keyFiles: 'files' });
-  const { killed, isDone } = await killRestores(host, file, 'new');
+  const { killed, isDone } = await killRestores(host, file, 'new', {
+    isPublished: () => existsSync(join(config.data, 'keyreeve.db')),
+  });
   assert.ok(killed > 0);
   if (!isDone) await restoreBackup({ file, passphrase: passphrase(), config });
   assert.deepEqual(readdirSync(config.data), ['keyreeve.db']);
@@ -226,11 +237,14 @@ test('a restore into PostgreSQL that is killed leaves no table, and can be repea
   const host = temporaryFolder(t);
   const { gpgFile: file } = await prepare(host, 30_000);
   const databaseUrl = server.createDatabase('killed');
+  const tables = `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`;
   const config = placeIn(host, 'new', { keyFiles: 'files', databaseUrl });
-  const { killed, isDone } = await killRestores(host, file, 'new', databaseUrl);
+  const { killed, isDone } = await killRestores(host, file, 'new', {
+    databaseUrl,
+    isPublished: () => server!.sql('killed', tables) !== '0',
+  });
   assert.ok(killed > 0);
   if (!isDone) {
-    const tables = `SELECT count(*) FROM pg_tables WHERE schemaname = 'public'`;
     assert.equal(server.sql('killed', tables), '0');
     await restoreBackup({ file, passphrase: passphrase(), config });
   }
