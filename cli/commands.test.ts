@@ -179,12 +179,16 @@ test('access apply joins the rules of a folder in order of their names', async (
 test('a backup is written whole and private, or not at all', async (t) => {
   const { cli, service, file } = await loggedIn(t, (_, response) => response.end('sealed'));
   writeFileSync(file('word'), 'a long passphrase\n', { mode: 0o600 });
-  const words = ['backup', 'create', file('b'), '--passphrase-file', file('word')];
-  const ran = await cli.run(words);
+  const ran = await cli.run(['backup', 'create', file('a'), '--recipient', 'age1somebody']);
   assert.equal(ran.code, 0, ran.error);
-  assert.equal(readFileSync(file('b'), 'utf8'), 'sealed');
-  assert.equal(statSync(file('b')).mode & 0o777, 0o600);
+  assert.equal(readFileSync(file('a'), 'utf8'), 'sealed');
+  assert.equal(statSync(file('a')).mode & 0o777, 0o600);
+  assert.deepEqual(sentBody(service).recipients, ['age1somebody']);
+  const words = ['backup', 'create', file('b'), '--passphrase-file', file('word')];
+  const unreadable = await cli.run(words);
   assert.equal(sentBody(service).passphrase, 'a long passphrase');
+  assert.equal(unreadable.code, 1, 'what the passphrase does not open is no backup');
+  assert.match(unreadable.error, /neither an age file nor an OpenPGP message/);
   assert.equal((await cli.run(words)).code, 5);
   assert.equal((await cli.run(['backup', 'create', file('c')])).code, 2);
   chmodSync(file('word'), 0o640);

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
+import type { ClockGuard } from './base/clock-guard.ts';
 import { KeyreeveError } from './base/errors.ts';
 import { newId } from './base/ids.ts';
 import type { Config, Seal } from './config/config.ts';
@@ -99,4 +100,26 @@ export async function seedCurrentKey(config: Config, keys: Keys, log: Logger): P
       `CRYPTO_CURRENT_KEY_ID names a version of ${currentKeyName} that is not the current one: the database rules`,
     );
   }
+}
+
+/**
+ * Storage that writes no entry while the clock cannot be trusted, whoever asks: an entry of the
+ * future would bar every later start.
+ */
+export function withTrustedClock(storage: Storage, guard: ClockGuard): Storage {
+  return {
+    dialect: storage.dialect,
+    db: storage.db,
+    get epoch() {
+      return storage.epoch;
+    },
+    commit: async (write) => {
+      if (write.entries.length > 0) guard.require();
+      return storage.commit(write);
+    },
+    onEpoch: (listener) => storage.onEpoch(listener),
+    snapshot: (use) => storage.snapshot(use),
+    health: () => storage.health(),
+    close: () => storage.close(),
+  };
 }

@@ -31,6 +31,7 @@ import {
   openOrMakeRootKey,
   sealLocation,
   seedCurrentKey,
+  withTrustedClock,
 } from './opening.ts';
 import { certificateNames, openSystemTls, type SystemTls } from './pki/pki.ts';
 import { createBackups, createTombstones } from './recovery/recovery.ts';
@@ -89,7 +90,7 @@ async function wire(
 
   // 1. Storage: the lock that refuses a second start is taken here.
   ensurePrivateFolder(config.data);
-  const storage = await openStorage({
+  const opened = await openStorage({
     dataFolder: config.data,
     ...(config.databaseUrl === undefined
       ? {}
@@ -98,7 +99,8 @@ async function wire(
     entryEncoder,
     log,
   });
-  onStarted(() => storage.close());
+  onStarted(() => opened.close());
+  const storage = withTrustedClock(opened, guard);
   requireClockAfter(clock, await newestTime(storage));
 
   // 2. The root key, and the keystores below it.

@@ -210,6 +210,7 @@ export class Commands {
     await this.#options.storage
       .commit({ steps, entries: [this.entry(caller, 'outcome', action, code, about)] })
       .catch((cause) => {
+        if (isKeyreeveError(cause, 'clock-unsafe')) throw cause;
         throw new KeyreeveError('storage-unavailable', 'The refusal could not be recorded.', {
           cause,
         });
@@ -233,7 +234,12 @@ export class Commands {
   }
 }
 
-const unwritable: readonly ErrorCode[] = ['outcome-unknown', 'storage-unavailable', 'storage-full'];
+const unwritable: readonly ErrorCode[] = [
+  'clock-unsafe',
+  'outcome-unknown',
+  'storage-unavailable',
+  'storage-full',
+];
 
 /** An entry by this caller, now: for commands and uses alike. */
 export function callerEntry(

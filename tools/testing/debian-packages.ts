@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 export const debianPackages = {
   age: 'opens and makes backups for age recipients',
   e2fsprogs: 'makes the file system that is frozen under the database',
+  fish: 'reads the completion script for it',
   gnupg: 'opens backups made to a passphrase',
   mount: 'mounts the small disk that fills up',
   openssl: 'verifies signatures and certificates, makes keys to import',
@@ -15,6 +16,7 @@ export const debianPackages = {
   strace: 'shows that the flush comes before the answer',
   systemd: 'checks the unit of the service',
   'util-linux': 'freezes a file system, runs as another user',
+  zsh: 'reads the completion script for it',
 } as const;
 
 type Say = (line: string) => void;
