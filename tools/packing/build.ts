@@ -13,7 +13,11 @@ const packedFolders = ['api', 'cli', 'client', 'console', 'server'];
 export function buildDistribution(root: string, destination = join(root, 'dist')): number {
   rmSync(destination, { recursive: true, force: true });
   mkdirSync(destination, { recursive: true });
-  const files = globSync(`{${packedFolders.join(',')}}/**/*`, { cwd: root, withFileTypes: true })
+  // `bin/` is there as it is; the service loads one module of it from below `dist`.
+  const files = globSync([`{${packedFolders.join(',')}}/**/*`, 'bin/runtime.mjs'], {
+    cwd: root,
+    withFileTypes: true,
+  })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length + 1))
     .filter((file) => !isTest(file))

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   existsSync,
   globSync,
@@ -51,7 +52,7 @@ test('a built distribution runs under node_modules, where Node strips no types',
   assert.ok(!existsSync(join(installed, 'server/worker.test.js')));
 });
 
-test('the packed package installs and runs', (t) => {
+test('the packed package installs, and its service becomes ready', async (t) => {
   const folder = makeTree(t, {});
   const installed = unpack(folder);
   const files = globSync('**/*', { cwd: installed });
@@ -63,7 +64,29 @@ test('the packed package installs and runs', (t) => {
     [],
   );
   checkVersion(t, installed);
+  await checkService(folder, installed);
 });
+
+/** Starts the service of the package, and ends it once it is ready. */
+async function checkService(folder: string, installed: string): Promise<void> {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(KEYREEVE|NODE)_/.test(name));
+  const data = join(folder, 'data');
+  const service = spawn(process.execPath, [join(installed, 'bin/keyreeve.mjs'), 'serve'], {
+    env: { ...Object.fromEntries(kept), KEYREEVE_DATA: data, KEYREEVE_PORT: '0' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  const take = (bytes: Buffer) => {
+    output += bytes.toString('utf8');
+    // A second signal would end it at once.
+    if (/^ready /m.test(output) && !service.killed) service.kill('SIGTERM');
+  };
+  service.stdout.on('data', take);
+  service.stderr.on('data', take);
+  const [code] = await once(service, 'close');
+  assert.match(output, /^ready https:/m, output);
+  assert.equal(code, 0, output);
+}
 
 /** Makes the tarball and puts it where an installation would, beside the packages it needs. */
 function unpack(folder: string): string {
