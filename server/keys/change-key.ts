@@ -5,7 +5,7 @@ import { KeyreeveError } from '../base/errors.ts';
 import type { Call } from '../base/handler.ts';
 import type { Commands } from '../commands/commands.ts';
 import { runOnKey } from './key-command.ts';
-import type { KeyRecord, VersionRecord } from './key-record.ts';
+import { type KeyRecord, resourceOf, type VersionRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { effectiveState, findVersion } from './key-rules.ts';
 import { viewOf } from './key-view.ts';
@@ -40,6 +40,8 @@ export async function updateKey(
         policy: body.policy ?? key.policy,
         revision: key.revision + 1,
       };
+      // Nobody moves a key by its labels to where he may not touch it, nor away from a rule.
+      keys.authorise(call.caller, 'key.update', resourceOf(changed));
       return {
         result: viewOf(changed, now),
         steps: [keys.store.updateKey(key, changed, now)],

@@ -37,6 +37,7 @@ test('a key is made, used, rotated, and its old version still verifies', async (
 test('what is wrong is refused with its code and changes nothing', async () => {
   await using keys = await open();
   await keys.create({ name: 'k', algorithm: 'p-256', purpose: 'sign' });
+  await keys.create({ name: 'rsa', algorithm: 'rsa-3072', purpose: 'sign' });
   const attempts: [() => Promise<unknown>, string][] = [
     [() => keys.create({ name: 'x', algorithm: 'p-255', purpose: 'sign' }), 'unknown-algorithm'],
     [
@@ -74,6 +75,7 @@ test('what is wrong is refused with its code and changes nothing', async () => {
       'invalid-request',
     ],
     [() => keys.call('key.rotate', 'k', { algorithm: 'ed25519' }), 'algorithm-purpose-mismatch'],
+    [() => keys.call('key.rotate', 'rsa', { algorithm: 'rsa-2048' }), 'invalid-policy'],
     [() => keys.call('key.cancel-destroy', 'k', {}), 'state-not-allowed'],
     [() => keys.call('key.update', 'k', { revision: 7, labels: {} }), 'conflict'],
   ];
@@ -87,7 +89,10 @@ test('what is wrong is refused with its code and changes nothing', async () => {
   });
   assert.deepEqual(
     list.items.map((key) => [key.name, key.revision]),
-    [['k', 1]],
+    [
+      ['k', 1],
+      ['rsa', 1],
+    ],
   );
 });
 
@@ -342,6 +347,20 @@ test('AES-GCM with random nonces is counted in reserved blocks, and ends before 
     restarted.call('key.encrypt', 'k', { plaintext: data }),
     refused('key-usage-exhausted'),
   );
+});
+
+test('a key is not moved by its labels to where the caller may not touch it', async () => {
+  await using keys = await open();
+  await keys.create({ name: 'k', algorithm: 'p-256', purpose: 'sign', labels: { team: 'a' } });
+  keys.rights.authorise = (_caller, _action, resource) => {
+    if (resource.type === 'key' && resource.labels.team === 'b') {
+      throw new KeyreeveError('forbidden', 'no');
+    }
+  };
+  const moved = keys.call('key.update', 'k', { labels: { team: 'b' } });
+  await assert.rejects(moved, refused('forbidden'));
+  const kept = await keys.call('key.update', 'k', { labels: { team: 'a', stage: 'live' } });
+  assert.equal(kept.labels.stage, 'live');
 });
 
 test('a KEM key with several versions wants to know which one encapsulated', async () => {

@@ -166,7 +166,14 @@ export function versionOf(
 export function requireSuccessor(key: KeyRecord, algorithm: KeyRecord['algorithm']): void {
   const offered: readonly string[] = schemesFor(algorithm, key.purpose);
   const missing = key.schemes.filter((scheme) => !offered.includes(scheme));
-  if (missing.length === 0) return;
+  if (missing.length === 0) {
+    if (algorithms[algorithm].securityBits >= algorithms[key.algorithm].securityBits) return;
+    throw new KeyreeveError(
+      'invalid-policy',
+      `${algorithm} is weaker than ${key.algorithm}: a rotation does not weaken a key.`,
+      { hint: 'Leave the algorithm out, or choose one that is at least as strong.' },
+    );
+  }
   throw new KeyreeveError(
     'algorithm-purpose-mismatch',
     `${algorithm} does not have the schemes of ${key.name}: ${missing.join(', ')}.`,
