@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type AlgorithmName, algorithms } from '../../api/algorithms.ts';
 import {
@@ -24,6 +24,7 @@ import { DiskLine } from './disk-line.ts';
 import type { KeyIdentity, Keystore, StoredKey } from './keystore.ts';
 
 const publicFileMode = 0o644;
+const publicFolderMode = 0o755;
 
 export interface FileKeystoreOptions {
   /** The folder that holds `private/` and `public/`: `CRYPTO_KEYS_PATH`. */
@@ -137,7 +138,8 @@ async function writeKeyFiles(
 ): Promise<void> {
   await ensurePrivateFolder(folder);
   await ensurePrivateFolder(join(folder, 'private'));
-  await ensurePrivateFolder(join(folder, 'public'));
+  // What is in it is public; the folder above lets nobody else in anyway.
+  await mkdir(join(folder, 'public'), { recursive: true, mode: publicFolderMode });
   const pem = material.publicKey?.export({ format: 'pem', type: 'spki' }) as string;
   const path = privatePath(folder, name);
   if (await exists(path)) {

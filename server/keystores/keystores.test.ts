@@ -95,6 +95,12 @@ for (const [what, relax] of [
   });
 }
 
+test('a folder of public keys that anybody may read is as good as another', async () => {
+  const { folder, keystore } = await oneKeyFile();
+  chmodSync(join(folder, 'public'), 0o755);
+  await keystore.generate({ keyId: newId('key'), version: 1, name: 'test/key' }, 'ed25519');
+});
+
 test('a link in place of a key file is refused', async () => {
   const first = await oneKeyFile();
   const second = await oneKeyFile();
