@@ -1,5 +1,5 @@
 /** Files that commands take and make; `-` is standard input and output. */
-import { chmod, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import {
   onFile,
   readHandle,
@@ -87,8 +87,8 @@ export async function writeOutput(
     await writeStream(context.standardOutput, pieces);
     return;
   }
-  await writeWholeFile(path, options.force, pieces);
-  if (!options.private) await onFile(path, chmod(path, 0o666 & ~process.umask()));
+  const mode = options.private ? 0o600 : 0o666 & ~process.umask();
+  await writeWholeFile(path, options.force, pieces, mode);
 }
 
 /** Standard output carries one thing: the file or the answer for programs. */

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createPublicKey } from 'node:crypto';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -6,6 +9,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -139,6 +143,38 @@ test('a second run for the same id is refused while the first works', async (t) 
   const { code, error } = await generate('ecdsa', 'second');
   assert.equal(code, 5);
   assert.match(error, /is being made right now/);
+});
+
+test('of runs for the same id at once, one makes the key and the others are refused', async (t) => {
+  const { keys, privatePath, publicPath } = generator(t);
+  const script = new URL('./generate-keys.ts', import.meta.url).pathname;
+  const run = async () => {
+    const child = spawn(process.execPath, [script, 'ecdsa', 'same'], {
+      env: { ...process.env, CRYPTO_KEYS_PATH: keys },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let error = '';
+    child.stderr.on('data', (bytes: Buffer) => {
+      error += bytes.toString('utf8');
+    });
+    const [code] = (await once(child, 'close')) as [number];
+    return { code, error };
+  };
+  for (let round = 0; round < 3; round++) {
+    const results = await Promise.all(Array.from({ length: 5 }, run));
+    assert.equal(results.filter(({ code }) => code === 0).length, 1);
+    for (const { code, error } of results.filter((result) => result.code !== 0)) {
+      assert.equal(code, 5, error);
+      assert.match(error, /is being made right now|never overwritten/);
+    }
+    const made = createPublicKey(readFileSync(privatePath('same')));
+    assert.ok(made.equals(createPublicKey(readFileSync(publicPath('same')))));
+    assert.deepEqual(
+      readdirSync(keys).filter((name) => name.startsWith('.')),
+      [],
+    );
+    rmSync(keys, { recursive: true });
+  }
 });
 
 test('folders that others may enter are refused with the command that mends them', async (t) => {

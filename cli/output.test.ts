@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { testCli } from '../test/doubles/command-line.ts';
-import { formatDetails, formatTable, usesColour } from './output.ts';
+import { json } from '../test/doubles/https-service.ts';
+import { loggedIn } from '../test/doubles/logged-in.ts';
+import { createOutput, formatDetails, formatTable, usesColour } from './output.ts';
 import { formatBytes, formatProgress } from './progress.ts';
 import { renderError, soften } from './render-error.ts';
+import { runCli } from './run.ts';
 
 test('columns are aligned, and lines end where the terminal does', () => {
   const rows = [
@@ -32,6 +35,33 @@ test('control characters of others never reach the terminal', () => {
     ]),
     ['name: x?'],
   );
+});
+
+test('lines and JSON of others keep their control characters from the terminal, too', (t) => {
+  const world = testCli(t).context();
+  const foreign = 'a\u001b[2J\u009b31m\r\n\u202eb\u007f';
+  createOutput(world, false).print(`place 3: ${foreign}`);
+  assert.equal(world.seen().out, 'place 3: a?[2J?31m???b?\n');
+  const other = testCli(t).context();
+  createOutput(other, true).data({ foreign });
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there.
+  assert.doesNotMatch(other.seen().out, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  assert.deepEqual(JSON.parse(other.seen().out), { foreign });
+  const third = testCli(t).context();
+  renderError(third, new Error(foreign), true);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there.
+  assert.doesNotMatch(third.seen().error, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+});
+
+test('access rules of others reach a file as they are, and a terminal without control characters', async (t) => {
+  const policies = '// \u001b]0;owned\u0007\npermit (principal, action, resource);\n';
+  const { cli } = await loggedIn(t, (_, response) =>
+    json(response, { version: 1, digest: 'd', policies, roles: [] }),
+  );
+  assert.equal((await cli.run(['access', 'show'])).out, policies);
+  const terminal = cli.context('', { terminal: true });
+  await runCli(['access', 'show'], terminal);
+  assert.equal(terminal.seen().out, '// ?]0;owned?\npermit (principal, action, resource);\n');
 });
 
 test('colour is for terminals without NO_COLOR', (t) => {

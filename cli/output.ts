@@ -4,7 +4,7 @@ import type { CliContext, TerminalOutput } from './context.ts';
 export interface Output {
   /** True where a program reads: exact answers of the API, nothing else on standard output. */
   readonly json: boolean;
-  /** Lines on standard output; nothing with `--json`. */
+  /** A line on standard output; nothing with `--json`. */
   print(text: string): void;
   /** The answer for programs; nothing without `--json`. */
   data(value: unknown): void;
@@ -18,23 +18,23 @@ export interface Output {
 /** The output of one command. */
 export function createOutput(context: CliContext, json: boolean): Output {
   const { standardOutput, standardError } = context;
-  const print = (text: string) => {
+  const write = (text: string) => {
     if (!json) standardOutput.write(`${text}\n`);
   };
   return {
     json,
-    print,
+    print: (text) => write(printable(text)),
     data: (value) => {
-      if (json) standardOutput.write(`${JSON.stringify(value, null, 2)}\n`);
+      if (json) standardOutput.write(`${jsonText(value, 2)}\n`);
     },
     table: (headings, rows) => {
       const heading = (line: string) => emphasise(context, standardOutput, line);
       const [first = '', ...rest] = formatTable(headings, rows, widthOf(standardOutput));
-      print(heading(first));
-      for (const line of rest) print(line);
+      write(heading(first));
+      for (const line of rest) write(line);
     },
     details: (rows) => {
-      for (const line of formatDetails(rows)) print(line);
+      for (const line of formatDetails(rows)) write(line);
     },
     note: (text) => {
       standardError.write(`${printable(text)}\n`);
@@ -68,10 +68,27 @@ export function formatDetails(rows: readonly (readonly [string, string | undefin
   return present.map(([name, value]) => `${`${name}:`.padEnd(width)}${printable(value)}`);
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced.
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+/** Those that JSON leaves as they are. */
+const unprintableInJson = /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
 /** Control characters in names and reasons of others never reach a terminal. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is replaced.
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g, '?');
+  return text.replace(unprintable, '?');
+}
+
+/** The same for a text of several lines. */
+export function printableLines(text: string): string {
+  return text.split('\n').map(printable).join('\n');
+}
+
+/** JSON in which control characters are escaped, those too that JSON would allow. */
+export function jsonText(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(
+    unprintableInJson,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 /** Bold on a terminal, unless NO_COLOR (no-color.org) is set. */

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { chmodSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { formatLoginCode, loginCodeSecretBytes } from '../api/login-code.ts';
+import { certificatePin } from '../client/pin.ts';
 import { isKeyreeveError } from '../server/base/errors.ts';
 import { testCli } from '../test/doubles/command-line.ts';
+import { json, startHttpsService } from '../test/doubles/https-service.ts';
 import { profilePath, readProfile, writeProfile } from './profile.ts';
 import { resolveSession } from './session.ts';
 
@@ -35,6 +39,17 @@ test('a profile or folder that others may read is refused with the command that 
   chmodSync(path, 0o600);
   chmodSync(dirname(path), 0o755);
   assert.throws(() => readProfile(context), lax);
+});
+
+test('a login code is not spent where its token could not be kept', async (t) => {
+  const cli = testCli(t);
+  const service = await startHttpsService(t, (_, response) => json(response, {}));
+  const pin = certificatePin(new X509Certificate(service.ca.pem)).toString('hex');
+  const code = formatLoginCode(randomBytes(loginCodeSecretBytes), pin);
+  mkdirSync(dirname(profilePath(cli.context())), { recursive: true, mode: 0o755 });
+  const ran = await cli.run(['--url', service.url, 'login', '--code', '-'], code);
+  assert.match(ran.error, /is open to others/);
+  assert.equal(service.requests.length, 0);
 });
 
 test('a link in place of the profile is refused', (t) => {

@@ -56,10 +56,16 @@ export function readProfile(context: CliContext): Profile | undefined {
   }
 }
 
-/** Writes the profile, 0600 in a folder of 0700. */
-export function writeProfile(context: CliContext, content: Profile): void {
+/** Makes the folder of the profile; `lax-mode` where it, or a profile in it, is open to others. */
+export function prepareProfile(context: CliContext): void {
   const path = profilePath(context);
   ensurePrivateFolder(dirname(path));
   if (exists(path)) requirePrivate(path, 'file');
+}
+
+/** Writes the profile, 0600 in a folder of 0700. */
+export function writeProfile(context: CliContext, content: Profile): void {
+  prepareProfile(context);
+  const path = profilePath(context);
   writeFileDurably(path, `${JSON.stringify(content, null, 2)}\n`);
 }

@@ -3,14 +3,14 @@ import type { ErrorCode } from '../api/error-codes.ts';
 import { isKeyreeveError } from '../server/base/errors.ts';
 import type { CliContext } from './context.ts';
 import { type ExitCode, exitCodeOf } from './exit-codes.ts';
-import { printable, usesColour } from './output.ts';
+import { jsonText, printable, usesColour } from './output.ts';
 
 /** Writes the error and returns the code to end with. With `json`, one line for programs too. */
 export function renderError(context: CliContext, error: unknown, json: boolean): ExitCode {
   const { code, message, hint, data } = isKeyreeveError(error) ? error : describe(error);
   if (json) {
     const object = { error: { code, message, ...(hint === undefined ? {} : { hint }), data } };
-    context.standardError.write(`${JSON.stringify(object)}\n`);
+    context.standardError.write(`${jsonText(object)}\n`);
   } else {
     writeError(context, message, hint);
   }

@@ -58,6 +58,21 @@ test('a name made of dots does not climb out of its path', async (t) => {
   assert.equal(service.requests.length, 0);
 });
 
+test('no variable of the environment makes a client trust a stranger', async (t) => {
+  const service = await startHttpsService(t, (_, response) => json(response, {}));
+  const before = process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+  t.after(() => {
+    if (before === undefined) delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    else process.env.NODE_TLS_REJECT_UNAUTHORIZED = before;
+  });
+  process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';
+  const stranger = createClient({ url: service.url, token: 'secret-token', caPem: makeCa().pem });
+  t.after(() => stranger.close());
+  const failure = await failureOf(stranger.call('key.show', { params: { key: 'a' } }));
+  assert.equal(failure.code, 'tls-untrusted');
+  assert.equal(service.requests.length, 0);
+});
+
 test('routes without authentication do not get the token', async (t) => {
   const service = await startHttpsService(t, (_, response) => json(response, {}));
   await clientOf(service).call('key.public', { params: { key: 'release' } });

@@ -81,6 +81,8 @@ export function createClient(options: ClientOptions): ApiClient {
   const agent = new Agent({
     keepAlive: true,
     minVersion: 'TLSv1.3',
+    // Else NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment would hand the token to anybody.
+    rejectUnauthorized: true,
     ...(options.caPem === undefined ? {} : { ca: options.caPem }),
   });
   const wait = options.wait ?? pause;

@@ -16,13 +16,15 @@ const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /**
  * Writes a file that appears under its name whole or not at all: temporary file beside it (0600), flush,
  * rename, flush of the folder. Nothing stays behind on failure or on SIGINT, SIGTERM or SIGHUP. An existing
- * file is refused unless `force`, and anything but a plain file always. `content` is asked for its
- * pieces one after the other. Throws `already-exists`, `invalid-request`, `storage-full` and the like.
+ * file is refused unless `force`, and anything but a plain file always. `mode` is given to the file
+ * before its name: a path could lead to another file by then. `content` is asked for its pieces
+ * one after the other. Throws `already-exists`, `invalid-request`, `storage-full` and the like.
  */
 export async function writeWholeFile(
   path: string,
   force: boolean,
   content: AsyncIterable<Buffer>,
+  mode = privateMode,
 ): Promise<void> {
   await refuseOccupied(path, force);
   const temporary = join(dirname(path), `.keyreeve-${randomBytes(8).toString('hex')}.tmp`);
@@ -33,6 +35,7 @@ export async function writeWholeFile(
     try {
       // Step 2: all of the content, and so its authentication, then to disk.
       await writeGathered(handle, path, content, guard.interrupted);
+      if (mode !== privateMode) await onFile(path, handle.chmod(mode));
       await onFile(path, handle.sync());
     } finally {
       await handle.close();

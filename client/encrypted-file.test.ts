@@ -27,7 +27,7 @@ import {
 } from '../test/file-format-cases.ts';
 import { requireProgram, skip } from '../test/tools.ts';
 import { decryptFile, encryptFile } from './encrypted-file.ts';
-import { heldInMemoryMaximumBytes } from './encrypted-file-output.ts';
+import { heldInMemoryMaximumBytes, writeWholeFile } from './encrypted-file-output.ts';
 
 let folder = '';
 let plain = '';
@@ -43,6 +43,14 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 const obtainForWriting = async () => testFileKey();
 const obtainForReading = async () => testDataKey();
+
+test('an output is private unless another mode is asked for', async () => {
+  const modeOf = (path: string) => statSync(path).mode & 0o777;
+  await writeWholeFile(opened, false, streamOf(Buffer.from('a')));
+  assert.equal(modeOf(opened), 0o600);
+  await writeWholeFile(opened, true, streamOf(Buffer.from('b')), 0o644);
+  assert.equal(modeOf(opened), 0o644);
+});
 
 function hasCode(code: ErrorCode) {
   return (error: unknown) => isKeyreeveError(error, code);

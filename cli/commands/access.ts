@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { KeyreeveError } from '../../server/base/errors.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { parseWhole } from '../arguments.ts';
+import { printableLines } from '../output.ts';
 
 export function addAccessCommands(program: Command, state: RunState): void {
   const access = program.command('access').description('who may do what');
@@ -67,7 +68,11 @@ async function showRules(tools: Tools, options: { roles?: boolean }): Promise<vo
     );
     return;
   }
-  // As they are, so that they can go into a file and be applied again.
-  if (!output.json) context.standardOutput.write(access.policies);
+  // As they are into a file, so that they can be applied again; a terminal gets no control characters.
+  const { standardOutput } = context;
+  const { policies } = access;
+  if (!output.json) {
+    standardOutput.write(standardOutput.isTTY === true ? printableLines(policies) : policies);
+  }
   output.note(`version ${access.version}, ${access.digest}`);
 }

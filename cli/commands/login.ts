@@ -8,7 +8,7 @@ import { isKeyreeveError, KeyreeveError } from '../../server/base/errors.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { readText } from '../files.ts';
 import type { Output } from '../output.ts';
-import { profilePath, readProfile, writeProfile } from '../profile.ts';
+import { prepareProfile, profilePath, readProfile, writeProfile } from '../profile.ts';
 import { version } from '../version.ts';
 
 export function addLoginCommands(program: Command, state: RunState): void {
@@ -41,6 +41,8 @@ async function login(tools: Tools, options: { code: string }): Promise<void> {
     });
   }
   const { url } = tools.session();
+  // The code works once: it is not spent where the token could not be kept.
+  prepareProfile(context);
   // The code names the CA, so nothing is sent before the service has shown itself to be the one.
   const caPem = await fetchPinnedCa(url, code.caPin);
   const client = createClient({ url, caPem, agentName: `keyreeve-cli/${version()}` });

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatTime } from '../../server/base/clock.ts';
 import { KeyreeveError } from '../../server/base/errors.ts';
-import { ensurePrivateFolder, exists } from '../../server/base/files.ts';
+import { ensurePrivateFolder } from '../../server/base/files.ts';
 import type { SecretBytes } from '../../server/base/secret-bytes.ts';
 import { appendInventory, inventoryName } from './inventory.ts';
 import type { KeyParameters } from './kinds.ts';
@@ -100,8 +100,7 @@ function prepareFolders(folder: string): void {
   ensurePrivateFolder(folder);
   ensurePrivateFolder(join(folder, 'private'));
   const publicFolder = join(folder, 'public');
-  if (exists(publicFolder)) return;
-  mkdirSync(publicFolder);
+  const isNew = mkdirSync(publicFolder, { recursive: true }) !== undefined;
   // The umask may have taken rights away.
-  chmodSync(publicFolder, 0o755);
+  if (isNew) chmodSync(publicFolder, 0o755);
 }

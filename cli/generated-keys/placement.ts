@@ -2,9 +2,10 @@
 import {
   chmodSync,
   linkSync,
-  mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   unlinkSync,
@@ -30,11 +31,10 @@ export function placeTogether(folder: string, id: string, files: readonly Placed
   const staging = join(folder, `.generating-${id}`);
   undoDeadRun(staging, files);
   refuseTaken(files);
-  // Step 1: the intent. Making the folder is also the lock against a second run.
+  // Step 1: the intent. Its name is also the lock against a second run.
   makeStaging(staging);
   const placed: string[] = [];
   try {
-    writeFileDurably(join(staging, ownerName), String(process.pid));
     files.forEach((file, index) => {
       const path = join(staging, String(index));
       writeFileDurably(path, file.content);
@@ -49,17 +49,19 @@ export function placeTogether(folder: string, id: string, files: readonly Placed
     for (const path of new Set(files.map((file) => dirname(file.path)))) flushFolder(path);
   } catch (error) {
     for (const path of placed) unlinkSync(path);
-    rmSync(staging, { recursive: true });
+    removeStaging(staging);
     throw error;
   }
   // Step 3: done.
-  rmSync(staging, { recursive: true });
+  removeStaging(staging);
 }
 
 /** What a killed run left is taken away: its folder, and the names that it had given already. */
 function undoDeadRun(staging: string, files: readonly PlacedFile[]): void {
-  if (!exists(staging)) return;
-  if (isRunning(staging)) {
+  const names = namesIn(staging);
+  // An empty one is of a run that ends this moment; the next can take its name.
+  if (names === undefined || names.length === 0) return;
+  if (names.includes(ownerName) && isRunning(staging)) {
     throw new KeyreeveError('conflict', 'a key with this id is being made right now', {
       hint: `If nothing runs any more, remove ${staging}`,
     });
@@ -71,30 +73,54 @@ function undoDeadRun(staging: string, files: readonly PlacedFile[]): void {
       unlinkSync(file.path);
     }
   });
-  rmSync(staging, { recursive: true });
+  removeStaging(staging);
+}
+
+function namesIn(folder: string): string[] | undefined {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 function isRunning(staging: string): boolean {
-  if (!readdirSync(staging).includes(ownerName)) return false;
-  const process_ = Number(readFileSync(join(staging, ownerName), 'utf8'));
-  if (!Number.isSafeInteger(process_) || process_ <= 0) return false;
   try {
+    const process_ = Number(readFileSync(join(staging, ownerName), 'utf8'));
+    if (!Number.isSafeInteger(process_) || process_ <= 0) return false;
     process.kill(process_, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    const { code = '' } = error as NodeJS.ErrnoException;
+    // ENOENT: its folder was there just now, so that it ends this moment.
+    return code === 'EPERM' || code === 'ENOENT';
   }
+}
+
+/** The owner goes last: files without one would be taken for those of a dead run, and undone. */
+function removeStaging(staging: string): void {
+  const names = namesIn(staging) ?? [];
+  for (const name of names.filter((one) => one !== ownerName)) {
+    rmSync(join(staging, name), { force: true });
+  }
+  rmSync(staging, { recursive: true, force: true });
 }
 
 function refuseTaken(files: readonly PlacedFile[]): void {
   for (const { path } of files) if (exists(path)) throw taken(path);
 }
 
+/** The folder gets its name with its owner in it: without one, another run would take it for dead. */
 function makeStaging(path: string): void {
+  const unnamed = mkdtempSync(`${path}.`);
   try {
-    mkdirSync(path, { mode: 0o700 });
+    writeFileDurably(join(unnamed, ownerName), String(process.pid));
+    renameSync(unnamed, path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    rmSync(unnamed, { recursive: true });
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error;
     throw new KeyreeveError('conflict', 'a key with this id is being made right now');
   }
 }

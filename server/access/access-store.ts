@@ -218,25 +218,12 @@ export class AccessStore {
 
   /** Revokes a token and everything that was made with it, however deep. */
   revoke(id: string, now: number): Step {
-    const query = this.#db
-      .withRecursive('made', (db) =>
-        db
-          .selectFrom('token')
-          .select('token.id as token_id')
-          .where('token.id', '=', id)
-          .union(
-            db
-              .selectFrom('token')
-              .innerJoin('made', 'made.token_id', 'token.parent_id')
-              .select('token.id as token_id'),
-          ),
-      )
-      .updateTable('token')
-      .set({ revoked_at: now })
-      .where('revoked_at', 'is', null)
-      .where('id', 'in', (where) => where.selectFrom('made').select('made.token_id'))
-      .compile();
-    return { query };
+    return this.#revokeWhere('token.id', id, now);
+  }
+
+  /** Revokes all tokens of a principal and everything that was made with them. */
+  revokeAllOf(principalId: string, now: number): Step {
+    return this.#revokeWhere('token.principal_id', principalId, now);
   }
 
   /** Ends the login codes of a principal that were not used. */
@@ -286,6 +273,28 @@ export class AccessStore {
   /** Forgets tokens that ended long ago; what is made with a token never outlives it. */
   tokensEndedBefore(time: number): Step {
     return { query: this.#db.deleteFrom('token').where('expires_at', '<', time).compile() };
+  }
+
+  #revokeWhere(column: 'token.id' | 'token.principal_id', value: string, now: number): Step {
+    const query = this.#db
+      .withRecursive('made', (db) =>
+        db
+          .selectFrom('token')
+          .select('token.id as token_id')
+          .where(column, '=', value)
+          .union(
+            db
+              .selectFrom('token')
+              .innerJoin('made', 'made.token_id', 'token.parent_id')
+              .select('token.id as token_id'),
+          ),
+      )
+      .updateTable('token')
+      .set({ revoked_at: now })
+      .where('revoked_at', 'is', null)
+      .where('id', 'in', (where) => where.selectFrom('made').select('made.token_id'))
+      .compile();
+    return { query };
   }
 
   #tokens() {

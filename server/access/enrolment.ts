@@ -8,10 +8,11 @@ import { formatTime } from '../base/clock.ts';
 import type { Call, Handlers } from '../base/handler.ts';
 import type { Commands } from '../commands/commands.ts';
 import type { PrincipalRow } from './access-store.ts';
+import { tokenChainMax } from './credentials.ts';
 import { loginCodeHash } from './login-code.ts';
 import { requireActive } from './principals.ts';
 import { enrolmentScopePrefix } from './scope.ts';
-import { type TokensOptions, tokenRow } from './tokens.ts';
+import { chainTooLong, type TokensOptions, tokenRow } from './tokens.ts';
 import { viewPrincipal } from './views.ts';
 
 /** How long a person stays logged in: a working day. */
@@ -44,6 +45,7 @@ async function enrol(options: EnrolmentOptions, commands: Commands, call: Call<'
     act: async () => {
       requireActive(principal);
       const maker = await credentials.byId(caller.credentialId);
+      if (maker.depth >= tokenChainMax) throw chainTooLong();
       const now = clock.now();
       const secret = randomBytes(loginCodeSecretBytes);
       const tokenTtlSeconds = call.body.tokenTtlSeconds ?? ttlOf(principal);

@@ -99,9 +99,12 @@ test('a mistyped code and one of another installation are refused', async () => 
 });
 
 test('a damaged or open file of the code is refused with the way out', async () => {
+  await create('dora', 'person', []);
+  const enrolled = await enrol('dora');
   const code = opened.hostCode();
   writeFileSync(opened.loginCodeFile, '{}', { mode: 0o600 });
   await assert.rejects(opened.login(code), refusal('integrity-failed'));
+  assert.equal((await opened.caller(await opened.login(enrolled.code))).principalName, 'dora');
   const next = opened.hostCode();
   const { chmodSync } = await import('node:fs');
   chmodSync(opened.loginCodeFile, 0o644);
@@ -162,6 +165,22 @@ test('the host brings a disabled or demoted administrator back', async () => {
   const back = await opened.administrator();
   assert.deepEqual(back.roles, ['administrator']);
   assert.equal(back.principalId, first.principalId);
+});
+
+test('tokens of an administrator who was disabled stay dead when the host brings it back', async () => {
+  const stolen = await opened.token(await opened.administrator());
+  const first = await opened.caller(stolen);
+  const { token: made } = await opened.handlers['token.create'](
+    call(first, { body: { label: '', ttlSeconds: 600 } }),
+  );
+  const second = await opened.person(first, 'cleo', ['administrator']);
+  await opened.handlers['principal.update'](
+    call(second, { params: { principal: 'administrator' }, body: { state: 'disabled' } }),
+  );
+  const back = await opened.administrator();
+  assert.equal(back.principalId, first.principalId);
+  await assert.rejects(opened.caller(stolen), refusal('unauthenticated', /was revoked/));
+  await assert.rejects(opened.caller(made), refusal('unauthenticated', /was revoked/));
 });
 
 test('an enrolled principal logs in by itself, with its own roles', async () => {

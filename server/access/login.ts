@@ -75,10 +75,11 @@ async function examine(options: LoginOptions, text: string): Promise<Admission> 
   const code = parseLoginCode(text);
   if (code === undefined) throw invalid('The login code is mistyped or cut.');
   const hash = loginCodeHash(code.secret);
-  const pending = readPendingLoginCode(options.loginCodeFile);
-  if (pending !== undefined && isPending(pending, hash)) return fromHost(options, pending);
+  // First, since a damaged file of the host's code keeps nobody else out.
   const enrolment = await options.credentials.enrolment(hash);
   if (enrolment !== undefined) return fromEnrolment(options, enrolment);
+  const pending = readPendingLoginCode(options.loginCodeFile);
+  if (pending !== undefined && isPending(pending, hash)) return fromHost(options, pending);
   throw invalid('The login code is not known: it was used, has expired, or is of another service.');
 }
 
@@ -130,7 +131,9 @@ function reinstate(options: LoginOptions, found: PrincipalRow | undefined) {
   const isWhole = found.state === 'active' && readRoles(found.roles_json).includes('administrator');
   if (isWhole) return { principal: found, steps: [unchanged(store, found)] };
   const principal = { ...found, state: 'active', roles_json, revision: found.revision + 1 };
-  return { principal, steps: [store.updatePrincipal(found, principal)] };
+  // Its old tokens were stopped with it, perhaps because one was stolen: none comes back to life.
+  const steps = [store.updatePrincipal(found, principal), store.revokeAllOf(found.id, clock.now())];
+  return { principal, steps };
 }
 
 async function fromEnrolment(options: LoginOptions, code: Credential): Promise<Admission> {

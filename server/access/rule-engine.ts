@@ -9,6 +9,7 @@ import type { Action } from '../../api/actions.ts';
 import type { Bound, Resource } from '../base/caller.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { cedarSchema } from './cedar-schema.ts';
+import { requireShallow } from './rule-depth.ts';
 
 type Cedar = typeof import('@cedar-policy/cedar-wasm/nodejs');
 
@@ -43,9 +44,10 @@ export class RuleEngine {
 
   /**
    * Checks rules against the schema. Throws `invalid-policy`, with line, column and message of each
-   * problem: wrong syntax, unknown actions, types and attributes, templates.
+   * problem: wrong syntax, unknown actions, types and attributes, templates, and what is too deep.
    */
   validate(policies: string): void {
+    requireShallow(policies);
     const answer = this.#cedar.validate({
       schema: cedarSchema,
       policies: { staticPolicies: policies },

@@ -77,6 +77,40 @@ test('a decision kept from earlier rules is not the answer under new ones', asyn
   await apply(defaultRules);
 });
 
+test('rules so deep that they would end the engine are refused, and it goes on deciding', async () => {
+  const rule = (condition: string) =>
+    `${defaultRules}\npermit (principal, action, resource) when { ${condition} };`;
+  const deep = [
+    `${'('.repeat(200_000)}true${')'.repeat(200_000)}`,
+    '('.repeat(200_000),
+    `${'('.repeat(130)}true${')'.repeat(130)}`,
+    `${'['.repeat(130)}1${']'.repeat(130)} == []`,
+    `${'{a: '.repeat(130)}1${'}'.repeat(130)} == {}`,
+    `${'if true then true else '.repeat(15_000)}true`,
+    `${'if '.repeat(400)}true${' then true else true'.repeat(400)}`,
+    `${Array(100_000).fill('1').join(' + ')} == 1`,
+    `principal${'.a'.repeat(100_000)}`,
+    `principal${'["a"]'.repeat(400)}`,
+    `${'('.repeat(25)}1 + 1${`${' || true'.repeat(100)})`.repeat(25)}`,
+    `1 + 1${' || true'.repeat(400)}`,
+    `"\\"" == "" // "\n && ${'('.repeat(130)}true${')'.repeat(130)}`,
+  ];
+  for (const condition of deep) {
+    await assert.rejects(apply(rule(condition)), refusal('invalid-policy'), condition.slice(0, 40));
+  }
+  await assert.rejects(apply(rule(deep[2]!)), /go too deep in line \d+/);
+  const user = await opened.person(await administrator(), 'deep', ['key-user']);
+  opened.access.authorise(user, 'key.sign', keyIn('apps'));
+  // What people write is far from the limit, and brackets in comments and strings do not count.
+  const wide = Array.from({ length: 100 }, (_, one) => `resource.labels.contains("a=${one}")`);
+  const folders = Array.from({ length: 2000 }, (_, one) => `Folder::"f${one}"`);
+  await apply(`${defaultRules}
+    permit (principal, action == Action::"key.sign", resource is Key)
+    when { (${wide.join(' || ')}) && resource in [${folders.join(', ')}] }
+    unless { resource.purpose == "${'('.repeat(500)}\\"" }; // ${'('.repeat(500)}`);
+  await apply(defaultRules);
+});
+
 test('rules that are not valid are refused with line, column and reason', async () => {
   const start = 'permit (principal, action, resource);\n';
   const table: [string, RegExp][] = [

@@ -151,6 +151,11 @@ test('a chain of tokens has an end', async () => {
     caller = await opened.caller(await opened.token(caller));
   }
   await assert.rejects(opened.token(caller), refusal('forbidden', /at most 8/));
+  // A login code stands below its maker, too: one that could not work is not made.
+  await assert.rejects(
+    opened.handlers['principal.enrol'](call(caller, { params: { principal: 'me' }, body: {} })),
+    refusal('forbidden', /at most 8/),
+  );
 });
 
 test('a token is shown once; lists hold what may be known of it', async () => {

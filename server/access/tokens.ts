@@ -225,7 +225,8 @@ function describe(draft: TokenDraft): string {
   return canonicalJson({ principal: draft.principal.id, roles, folders });
 }
 
-function chainTooLong(): KeyreeveError {
+/** A token cannot be made by one that is as deep as they go. */
+export function chainTooLong(): KeyreeveError {
   return new KeyreeveError(
     'forbidden',
     `A token stands at most ${tokenChainMax} tokens below the one of a login.`,

@@ -13,6 +13,7 @@ import {
   manifestSchema,
   partLimitBytes,
   partPath,
+  partTargetBytes,
   type Row,
   type Sums,
   sealLimitBytes,
@@ -125,6 +126,8 @@ class Reader {
     if (path !== partPath(table, this.#part)) throw invalidBackup(`${path} is out of order`);
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
     if (!text.endsWith('\n')) throw invalidBackup(`${path} ends in the middle of a row`);
+    // Millions of empty rows would take many times their size in memory.
+    if (lastRowStart(bytes) >= partTargetBytes) throw invalidBackup(`${path} has too many rows`);
     const rows = text.slice(0, -1).split('\n').map(decodeRow);
     this.#rows.set(table, (this.#rows.get(table) ?? 0) + rows.length);
     await this.#visitor.rows?.(table, rows);
@@ -157,6 +160,12 @@ class Reader {
     }
     this.#sums = { sums, digest: sha256(bytes) };
   }
+}
+
+/** Where the last row begins: the writer closes a part as soon as it has grown to its size. */
+function lastRowStart(bytes: Uint8Array): number {
+  const newline = 0x0a;
+  return bytes.subarray(0, -1).lastIndexOf(newline) + 1;
 }
 
 function parseJson(bytes: Uint8Array, path: string): unknown {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { startPostgres, type TestPostgres } from '../../test/postgres.ts';
 import { isKeyreeveError } from '../base/errors.ts';
-import { sealLabel, sumsPath } from './backup-format.ts';
+import { partTargetBytes, sealLabel, sumsPath } from './backup-format.ts';
 import { readBackup } from './backup-reader.ts';
 import { protect, unprotect } from './protection.ts';
 import {
@@ -150,6 +150,11 @@ test('a backup whose content does not fit its sums, or has no place in one, is r
   const climbing = { path: 'files/file-keystore/private/../x', bytes: Buffer.from('x') };
   await refuse([files[0]!, climbing, ...files.slice(1)], /has no place in a backup/);
   await refuse(changed(key.path, Buffer.from('{"a":1}')), /in the middle of a row/);
+  const empty = '{}\n';
+  const full = partTargetBytes - (partTargetBytes % empty.length);
+  const many = (bytes: number) => Buffer.alloc(bytes, empty);
+  await refuse(changed(key.path, many(full + 2 * empty.length)), /has too many rows/);
+  await refuse(changed(key.path, many(full + empty.length)), /is not what sums.json says/);
   await refuse(changed('manifest.json', Buffer.from('{"format":"other"}')), /of something else/);
   const newer = Buffer.from('{"format":"keyreeve-backup","formatVersion":2}');
   await refuse(changed('manifest.json', newer), /newer than this program/);

@@ -77,6 +77,12 @@ test('a move to the same place, from a lost key, or to a variable without one is
   await assert.rejects(moveRootKey({ config, to: join(host, 'seal'), clock }), (error) =>
     isKeyreeveError(error, 'invalid-request'),
   );
+  for (const to of [config.data, join(config.data, 'seal'), join(config.data, '..x')]) {
+    await assert.rejects(moveRootKey({ config, to, clock }), (error) =>
+      isKeyreeveError(error, 'invalid-request'),
+    );
+    assert.equal(existsSync(join(to, 'root.key')), false);
+  }
   await assert.rejects(moveRootKey({ config, to: 'env:KEYREEVE_TEST_NO_SUCH', clock }), (error) =>
     isKeyreeveError(error, 'root-key-missing'),
   );

@@ -1,3 +1,4 @@
+import { isAbsolute, relative, resolve, sep } from 'node:path';
 import { entryEncoder } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { systemClock } from '../base/clock.ts';
@@ -38,7 +39,7 @@ export interface MovedRootKey {
  * Makes another root key, or takes the one that is at the new place, and wraps the store keys under
  * it in one commit, the service being stopped. Killed at any moment, one of the two is in force and
  * both are there: the old one is never removed here. Errors: `already-running`, `root-key-missing`,
- * `root-key-mismatch`, `invalid-request` where the place is the same.
+ * `root-key-mismatch`, `invalid-request` where the place is the same or in the data folder.
  */
 export async function moveRootKey(options: MoveRootKeyOptions): Promise<MovedRootKey> {
   const { config } = options;
@@ -46,6 +47,7 @@ export async function moveRootKey(options: MoveRootKeyOptions): Promise<MovedRoo
   const from = sealLocation(config.seal);
   const to = parseSealLocation(options.to);
   requireOther(from, to);
+  requireOutside(config.data, to);
   const storage = await openStorage({
     ...storagePlace(config),
     clock,
@@ -85,6 +87,16 @@ function requireOther(from: SealLocation, to: SealLocation): void {
   if (formatSealLocation(from) !== formatSealLocation(to)) return;
   throw new KeyreeveError('invalid-request', `The root key is at ${formatSealLocation(to)}.`, {
     hint: 'Name another place for it.',
+  });
+}
+
+/** The service would not start with it there, and a copy of the data would hold its own key. */
+function requireOutside(data: string, to: SealLocation): void {
+  if (to.kind !== 'folder') return;
+  const path = relative(resolve(data), to.path);
+  if (path === '..' || path.startsWith(`..${sep}`) || isAbsolute(path)) return;
+  throw new KeyreeveError('invalid-request', `${to.path} is in the data folder ${data}.`, {
+    hint: `Take a folder like ${data}.seal.`,
   });
 }
 
