@@ -1,3 +1,13 @@
+import { entryFields } from '../../api/entry.ts';
+import {
+  callField,
+  emptyCallTerms,
+  firstCallTerms,
+  searchTerm,
+  type TermField,
+  termFields,
+  writeCallTerm,
+} from './index-terms.ts';
 import { asBuffer, scanOpening } from './leaf.ts';
 import {
   joinLeaves,
@@ -7,14 +17,9 @@ import {
   splitOpenings,
   tileWidth,
 } from './tiles.ts';
-import { digest, Frontier, hashLeaf } from './tree.ts';
+import { Frontier, hashLeaf } from './tree.ts';
 
-const termLengthBytes = 16;
-const timeField = 2;
-
-/** Fields by which entries are found, and their numbers. */
-export const termFields = { principalId: 6, correlationId: 11, keyId: 12, keyName: 13 } as const;
-export type TermField = keyof typeof termFields;
+const timeField = entryFields.time;
 const termFieldsByNumber = new Map<number, TermField>(
   (Object.entries(termFields) as [TermField, number][]).map(([name, number]) => [number, name]),
 );
@@ -31,6 +36,10 @@ interface OpenBundle {
   readonly openings: readonly Buffer[];
   readonly firstTime: number;
   readonly lastTime: number;
+  /** Of each entry what stands for its correlation id, with room for all of a full bundle. */
+  readonly callTerms: Buffer;
+  /** Index rows that are known to be stored, as `field value`. */
+  readonly terms: ReadonlySet<string>;
 }
 
 /** All that is needed to add to a tree. A value: adding makes a new one. */
@@ -62,15 +71,28 @@ export interface TermRow {
   readonly bundle: number;
 }
 
+export interface CallRow {
+  readonly number: number;
+  readonly terms: Buffer;
+}
+
 /** The rows that giving places to some entries writes, and the edge after it. */
 export interface Placement {
   readonly edge: TreeEdge;
   readonly bundles: readonly BundleRow[];
   readonly tiles: readonly TileRow[];
   readonly terms: readonly TermRow[];
+  readonly calls: readonly CallRow[];
 }
 
-const emptyBundle: OpenBundle = { leaves: [], openings: [], firstTime: Infinity, lastTime: 0 };
+const emptyBundle: OpenBundle = {
+  leaves: [],
+  openings: [],
+  firstTime: Infinity,
+  lastTime: 0,
+  callTerms: emptyCallTerms(tileWidth),
+  terms: new Set(),
+};
 
 export function emptyEdge(): TreeEdge {
   return { frontier: new Frontier(), tiles: [], bundle: emptyBundle };
@@ -89,15 +111,7 @@ export function edgeFromRows(
   return {
     frontier,
     tiles: hashes,
-    bundle:
-      bundle === undefined
-        ? emptyBundle
-        : {
-            leaves: splitLeaves(bundle.leaves),
-            openings: splitOpenings(bundle.openings),
-            firstTime: bundle.first_time,
-            lastTime: bundle.last_time,
-          },
+    bundle: bundle === undefined ? emptyBundle : openBundle(bundle),
   };
 }
 
@@ -108,9 +122,24 @@ export function place(edge: TreeEdge, entries: readonly Unplaced[], now: number)
   return builder.finish();
 }
 
-/** The key of the search index: SHA-256 of `field:value`, cut to 16 bytes. */
-export function searchTerm(field: TermField, value: string): Buffer {
-  return digest(Buffer.from(`${field}:${value}`, 'utf8')).subarray(0, termLengthBytes);
+function openBundle(row: BundleRow): OpenBundle {
+  const openings = splitOpenings(row.openings);
+  const callTerms = emptyCallTerms(tileWidth);
+  openings.forEach((opening, index) => {
+    scanOpening(
+      opening,
+      (field) => field === callField,
+      (_, value) => writeCallTerm(callTerms, index, value),
+    );
+  });
+  return {
+    leaves: splitLeaves(row.leaves),
+    openings,
+    firstTime: row.first_time,
+    lastTime: row.last_time,
+    callTerms,
+    terms: new Set(),
+  };
 }
 
 class Builder {
@@ -119,11 +148,14 @@ class Builder {
   readonly #touched = new Set<number>();
   readonly #tiles: TileRow[] = [];
   readonly #bundles: BundleRow[] = [];
-  readonly #terms = new Map<string, TermRow>();
+  readonly #terms: TermRow[] = [];
+  readonly #calls: CallRow[] = [];
   #leaves: Buffer[];
   #openings: Buffer[];
   #firstTime: number;
   #lastTime: number;
+  #callTerms: Buffer;
+  #known: Set<string>;
   #bundleTouched = false;
 
   constructor(edge: TreeEdge) {
@@ -133,6 +165,8 @@ class Builder {
     this.#openings = [...edge.bundle.openings];
     this.#firstTime = edge.bundle.firstTime;
     this.#lastTime = edge.bundle.lastTime;
+    this.#callTerms = Buffer.from(edge.bundle.callTerms);
+    this.#known = new Set(edge.bundle.terms);
   }
 
   add(entry: Unplaced, now: number): void {
@@ -156,15 +190,18 @@ class Builder {
         openings: this.#openings,
         firstTime: this.#firstTime,
         lastTime: this.#lastTime,
+        callTerms: this.#callTerms,
+        terms: this.#known,
       },
     };
-    if (this.#bundleTouched) this.#bundles.push(this.#bundleRow());
+    if (this.#bundleTouched) this.#pushBundle();
     for (const level of this.#touched) {
       const tile = this.#open[level]!;
       const number = Math.floor(this.#frontier.size / tileWidth ** (level + 1));
       if (tile.length > 0) this.#tiles.push(tileRow(level, number, tile));
     }
-    return { edge, bundles: this.#bundles, tiles: this.#tiles, terms: [...this.#terms.values()] };
+    const bundles = this.#bundles;
+    return { edge, bundles, tiles: this.#tiles, terms: this.#terms, calls: this.#calls };
   }
 
   /** Called before the frontier counts the leaf that makes the node. */
@@ -180,23 +217,28 @@ class Builder {
   }
 
   #closeBundle(): void {
-    this.#bundles.push(this.#bundleRow());
+    this.#pushBundle();
     this.#leaves = [];
     this.#openings = [];
     this.#firstTime = Infinity;
     this.#lastTime = 0;
+    this.#callTerms = emptyCallTerms(tileWidth);
+    this.#known = new Set();
     this.#bundleTouched = false;
   }
 
-  #bundleRow(): BundleRow {
-    return {
-      number: Math.floor((this.#frontier.size - 1) / tileWidth),
-      width: this.#leaves.length,
+  #pushBundle(): void {
+    const number = Math.floor((this.#frontier.size - 1) / tileWidth);
+    const width = this.#leaves.length;
+    this.#bundles.push({
+      number,
+      width,
       leaves: joinLeaves(this.#leaves),
       openings: joinOpenings(this.#openings),
       first_time: this.#firstTime,
       last_time: this.#lastTime,
-    };
+    });
+    this.#calls.push({ number, terms: firstCallTerms(this.#callTerms, width) });
   }
 
   /** An opening that was damaged in the tail gets its place all the same: verifying names it. */
@@ -204,6 +246,7 @@ class Builder {
     let time = Number.NaN;
     scanOpening(opening, isIndexed, (field, value) => {
       if (field === timeField) time = Date.parse(value);
+      else if (field === callField) writeCallTerm(this.#callTerms, this.#leaves.length - 1, value);
       else this.#term(termFieldsByNumber.get(field)!, value, bundle);
     });
     const known = Number.isNaN(time) ? now : time;
@@ -212,13 +255,15 @@ class Builder {
   }
 
   #term(field: TermField, value: string, bundle: number): void {
-    const key = `${bundle} ${field} ${value}`;
-    if (!this.#terms.has(key)) this.#terms.set(key, { term: searchTerm(field, value), bundle });
+    const key = `${field} ${value}`;
+    if (this.#known.has(key)) return;
+    this.#known.add(key);
+    this.#terms.push({ term: searchTerm(field, value), bundle });
   }
 }
 
 function isIndexed(field: number): boolean {
-  return field === timeField || termFieldsByNumber.has(field);
+  return field === timeField || field === callField || termFieldsByNumber.has(field);
 }
 
 function tileRow(level: number, number: number, hashes: readonly Buffer[]): TileRow {

@@ -18,7 +18,7 @@ test('the record is the same on PostgreSQL', async (t) => {
   const early = await record.checkpoint();
   // A number that was drawn and never committed leaves a gap, as an undone transaction does.
   server.sql('record', `SELECT nextval(pg_get_serial_sequence('entry_tail', 'id'))`);
-  await Promise.all([bench.add(300), record.sequenceNow(), record.sequenceNow()]);
+  const [added] = await Promise.all([bench.add(300), record.sequenceNow(), record.sequenceNow()]);
   await record.sequenceNow();
   const left = await storage.db.selectFrom('entry_tail').select('id').execute();
   assert.deepEqual(left, []);
@@ -27,6 +27,9 @@ test('the record is the same on PostgreSQL', async (t) => {
   assert.deepEqual([live.ok, live.size, live.problems], [true, 601, []]);
   const { entries } = await record.search({ keyId: 'key_a'.padEnd(30, 'a'), limit: 5 });
   assert.equal(entries.length, 5);
+  const { id, correlationId, keyId } = added[7]!;
+  const found = await record.search({ correlationId: correlationId!, keyId: keyId!, since: 0 });
+  assert.deepEqual([found.entries.map((entry) => entry.fields.id), found.next], [[id], undefined]);
   const folder = join(bench.folder, 'export');
   await writeExport(record.export(), folder);
   const result = await verifyExport(folder, { checkpoint: early, logKey });

@@ -173,6 +173,15 @@ export function placementSteps(db: Database, placement: Placement): Step[] {
         .compile(),
     });
   }
+  for (const row of placement.calls) {
+    const insert = db.insertInto('bundle_call').values(row);
+    const { terms } = row;
+    steps.push({
+      query: insert
+        .onConflict((conflict) => conflict.column('number').doUpdateSet({ terms }))
+        .compile(),
+    });
+  }
   return [...steps, ...termSteps(db, placement.terms)];
 }
 

@@ -2,8 +2,8 @@ import type { Kysely } from 'kysely';
 import { type EntryField, entryFields } from '../../api/entry.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import type { Schema } from '../storage/storage.ts';
+import { callTerm, hasCallTerm, searchTerm, type TermField, termFields } from './index-terms.ts';
 import { decodeOpening, fieldName, type OpenedField, scanOpening } from './leaf.ts';
-import { searchTerm, type TermField, termFields } from './placement.ts';
 import { readTailBackwards, readTree } from './record-store.ts';
 import { splitOpenings, tileWidth } from './tiles.ts';
 
@@ -12,6 +12,10 @@ export const searchLimit = 1000;
 /** Bundles that one search looks into; `next` goes on from there. */
 const scanLimitBundles = 400;
 const bundlesPerRead = 16;
+/** Bundles whose correlation ids one search looks through: two million entries, 16 MiB. */
+const callScanLimitBundles = 8192;
+/** A mebibyte, so that neither thread is held up for long. */
+const callsPerRead = 512;
 const tailScanLimit = 2000;
 
 /** All conditions must hold; values are compared whole. */
@@ -47,7 +51,17 @@ export interface SearchResult {
   readonly archivedBundles: number;
 }
 
-const plainConditions = ['kind', 'action', 'outcome'] as const;
+const plainConditions = ['correlationId', 'kind', 'action', 'outcome'] as const;
+
+/** Some of the bundles that are still to be searched. */
+interface Stretch {
+  /** Those that may hold what is looked for, newest first. */
+  readonly candidates: readonly number[];
+  /** How many the index was asked about one by one. */
+  readonly scanned: number;
+  /** The next bundle to search; undefined at the beginning of the record. */
+  readonly next: number | undefined;
+}
 
 /** Finds entries, newest first. Throws `invalid-request` for a wrong limit or cursor. */
 export async function searchRecord(db: Kysely<Schema>, query: SearchQuery): Promise<SearchResult> {
@@ -73,6 +87,7 @@ class Search {
   readonly #limit: number;
   readonly #conditions: ReadonlyMap<number, string>;
   readonly #terms: readonly Buffer[];
+  readonly #call: Buffer | undefined;
   readonly #entries: RecordEntry[] = [];
   #archivedBundles = 0;
   #next: string | undefined;
@@ -86,6 +101,7 @@ class Search {
       const value = query[name];
       return value === undefined ? [] : [searchTerm(name, value)];
     });
+    this.#call = query.correlationId === undefined ? undefined : callTerm(query.correlationId);
     this.#conditions = new Map(
       [...terms, ...plainConditions].flatMap((name) => {
         const value = query[name];
@@ -112,21 +128,26 @@ class Search {
 
   /** Looks at the entries before this place. */
   async tree(before: number): Promise<void> {
-    let bundle = Math.floor((before - 1) / tileWidth);
+    let bundle: number | undefined = Math.floor((before - 1) / tileWidth);
+    let opened = 0;
     let scanned = 0;
-    while (this.#entries.length < this.#limit && bundle >= 0) {
-      const numbers = await this.#candidates(bundle);
-      for (const number of numbers) {
+    while (bundle !== undefined && bundle >= 0 && this.#entries.length < this.#limit) {
+      if (opened >= scanLimitBundles || scanned >= callScanLimitBundles) return this.#stop(bundle);
+      const stretch = await this.#stretch(bundle);
+      for (const number of stretch.candidates) {
         if (this.#entries.length >= this.#limit) return;
+        if (opened >= scanLimitBundles) return this.#stop(number);
         await this.#bundle(number, before);
+        opened++;
       }
-      scanned += numbers.length;
-      if (numbers.length < bundlesPerRead) return;
-      bundle = numbers.at(-1)! - 1;
-      if (scanned < scanLimitBundles) continue;
-      this.#next = String((bundle + 1) * tileWidth);
-      return;
+      scanned += stretch.scanned;
+      bundle = stretch.next;
     }
+  }
+
+  /** The next page begins with this bundle. */
+  #stop(bundle: number): void {
+    this.#next = String((bundle + 1) * tileWidth);
   }
 
   async #bundle(number: number, before: number): Promise<void> {
@@ -148,22 +169,47 @@ class Search {
   }
 
   /** The newest bundles up to this one that may hold what is looked for. */
-  async #candidates(bundle: number): Promise<number[]> {
+  async #stretch(bundle: number): Promise<Stretch> {
+    if (this.#call !== undefined) return this.#callStretch(bundle, this.#call);
+    let query = this.#inTimeBundles().where('number', '<=', bundle);
+    for (const bundles of this.#termBundles()) query = query.where('number', 'in', bundles);
+    const rows = await query.orderBy('number', 'desc').limit(bundlesPerRead).execute();
+    const numbers = rows.map((row) => Number(row.number));
+    return { candidates: numbers, scanned: 0, next: nextOf(numbers, bundlesPerRead) };
+  }
+
+  /** The other conditions choose the bundles whose terms are read, and no bundle itself is. */
+  async #callStretch(bundle: number, term: Buffer): Promise<Stretch> {
     const { since, until } = this.#query;
-    const [first, ...others] = this.#terms;
-    let query = this.#db.selectFrom('bundle').select('number').where('number', '<=', bundle);
+    let query = this.#db
+      .selectFrom('bundle_call')
+      .select(['number', 'terms'])
+      .where('number', '<=', bundle);
+    for (const bundles of this.#termBundles()) query = query.where('number', 'in', bundles);
+    if (since !== undefined || until !== undefined) {
+      query = query.where('number', 'in', this.#inTimeBundles());
+    }
+    const rows = await query.orderBy('number', 'desc').limit(callsPerRead).execute();
+    const numbers = rows.map((row) => Number(row.number));
+    return {
+      candidates: numbers.filter((_, index) => hasCallTerm(rows[index]!.terms, term)),
+      scanned: numbers.length,
+      next: nextOf(numbers, callsPerRead),
+    };
+  }
+
+  #inTimeBundles() {
+    const { since, until } = this.#query;
+    let query = this.#db.selectFrom('bundle').select('number');
     if (since !== undefined) query = query.where('last_time', '>=', since);
     if (until !== undefined) query = query.where('first_time', '<', until);
-    if (first !== undefined) {
-      const terms = this.#db.selectFrom('bundle_term').select('bundle').where('term', '=', first);
-      query = query.where('number', 'in', terms);
-    }
-    for (const term of others) {
-      const terms = this.#db.selectFrom('bundle_term').select('bundle').where('term', '=', term);
-      query = query.where('number', 'in', terms);
-    }
-    const rows = await query.orderBy('number', 'desc').limit(bundlesPerRead).execute();
-    return rows.map((row) => Number(row.number));
+    return query;
+  }
+
+  /** For each of the fields of few values, the bundles that have the value looked for. */
+  #termBundles() {
+    const rows = this.#db.selectFrom('bundle_term').select('bundle');
+    return this.#terms.map((term) => rows.where('term', '=', term));
   }
 
   #take(place: number | null, opening: Uint8Array): void {
@@ -195,6 +241,11 @@ class Search {
     const time = Date.parse(text);
     return time >= (since ?? Number.NEGATIVE_INFINITY) && time < (until ?? Infinity);
   }
+}
+
+/** The bundle after those of a read, or undefined where the read found all there are. */
+function nextOf(numbers: readonly number[], asked: number): number | undefined {
+  return numbers.length < asked ? undefined : numbers.at(-1)! - 1;
 }
 
 function readableOpenings(bytes: Uint8Array): Buffer[] {

@@ -23,12 +23,13 @@ import {
   type TailRow,
   type TreeRow,
 } from './record-store.ts';
+import { tileWidth } from './tiles.ts';
 
-/** Entries placed in one write: some milliseconds of the event loop. */
-export const sequenceBatchLimit = 256;
-/** Pause between two runs while entries come in, and while none do. */
-const busyPauseMilliseconds = 200;
-const idlePauseMilliseconds = 400;
+/**
+ * Pause between two runs; together with a run it must stay below a second. Each run writes the last
+ * bundle and the last tile anew, so that short pauses write a few entries many times.
+ */
+const pauseMilliseconds = 500;
 /** Pause after a run that failed. */
 const faultPauseMilliseconds = 1000;
 const leaseName = 'sequencer';
@@ -52,6 +53,12 @@ export function endLeaseStep(db: Storage['db']): Step {
     .set((row) => ({ fence: row('fence', '+', 1), expires_at: 0 }))
     .where('name', '=', leaseName);
   return { query: query.compile() };
+}
+
+/** How many entries a run placed, and whether more may be waiting. */
+interface Run {
+  readonly count: number;
+  readonly more: boolean;
 }
 
 /** What this process knows of the tree; dropped whenever the database might know better. */
@@ -103,9 +110,9 @@ export class Sequencer {
     return this.#exclusive(async () => {
       let total = 0;
       for (;;) {
-        const count = await this.#runOnce();
+        const { count, more } = await this.#runOnce();
         total += count;
-        if (count < sequenceBatchLimit) return total;
+        if (!more) return total;
       }
     });
   }
@@ -141,30 +148,30 @@ export class Sequencer {
 
   async #loop(): Promise<void> {
     try {
-      const count = await this.#exclusive(() => this.#runOnce());
+      const { more } = await this.#exclusive(() => this.#runOnce());
       this.#options.onRun?.(undefined);
-      if (count === sequenceBatchLimit) this.#plan(0);
-      else this.#plan(count > 0 ? busyPauseMilliseconds : idlePauseMilliseconds);
+      this.#plan(more ? 0 : pauseMilliseconds);
     } catch (error) {
       this.#options.onRun?.(error);
       this.#plan(faultPauseMilliseconds);
     }
   }
 
-  async #runOnce(): Promise<number> {
+  async #runOnce(): Promise<Run> {
     const { storage } = this.#options;
-    const rows = await readTail(storage.db, sequenceBatchLimit);
-    if (rows.length === 0 || !(await this.#holdLease())) return 0;
+    const limit = batchLimit(this.#position?.tree?.size ?? 0);
+    const rows = await readTail(storage.db, limit);
+    if (rows.length === 0 || !(await this.#holdLease())) return nothingPlaced;
     try {
       const position = this.#position ?? (await this.#load());
       await this.#commit(position, rows, deleteTailSteps(storage.db, rows.map(rowId)));
-      return rows.length;
+      return { count: rows.length, more: rows.length === limit };
     } catch (error) {
       this.#position = undefined;
       // Another process was quicker: the next run begins where it ended.
       if (isKeyreeveError(error, 'conflict')) {
         this.#lease = undefined;
-        return 0;
+        return nothingPlaced;
       }
       throw error;
     }
@@ -227,6 +234,17 @@ export class Sequencer {
     }
     return { tree, edge, log };
   }
+}
+
+const nothingPlaced: Run = { count: 0, more: false };
+
+/**
+ * Entries placed in one write: some milliseconds of the event loop. The last of them fills a bundle,
+ * so that where many wait each bundle is written once; less than half of one is too few for a write.
+ */
+function batchLimit(size: number): number {
+  const room = tileWidth - (size % tileWidth);
+  return room < tileWidth / 2 ? room + tileWidth : room;
 }
 
 function rowId(row: TailRow): number {

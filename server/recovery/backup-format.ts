@@ -47,6 +47,7 @@ const roles: Record<TableName, 'kept' | 'left out'> = {
   bundle: 'kept',
   tile: 'kept',
   bundle_term: 'kept',
+  bundle_call: 'kept',
   tree: 'kept',
   log_key: 'kept',
   backup: 'kept',

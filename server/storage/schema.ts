@@ -150,8 +150,13 @@ export interface Schema {
   };
   /** C2SP tlog-tiles: 256 hashes of 32 bytes when full. */
   tile: { level: number; number: number; width: number; hashes: Uint8Array };
-  /** Which bundles hold entries about a key, principal or correlation id. */
+  /** Which bundles hold entries about a key or principal. */
   bundle_term: { term: Uint8Array; bundle: number };
+  /**
+   * For each entry of a bundle, in their order, 8 bytes that stand for its correlation id. In a
+   * table of their own, so that a search reads them without the bundles between them.
+   */
+  bundle_call: { number: number; terms: Uint8Array };
   /** One row: the tree as it stands. */
   tree: { id: 1; size: number; origin: string; checkpoint: string; updated_at: number };
   /** The keys that signed checkpoints; the newest signs. */
@@ -198,6 +203,7 @@ const tables: Record<TableName, true> = {
   bundle: true,
   tile: true,
   bundle_term: true,
+  bundle_call: true,
   tree: true,
   log_key: true,
   backup: true,

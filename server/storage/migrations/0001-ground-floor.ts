@@ -99,6 +99,7 @@ const record = [
   `CREATE TABLE "bundle_term" (
       "term" BYTEA NOT NULL, "bundle" BIGINT NOT NULL,
       PRIMARY KEY ("term", "bundle"))`,
+  `CREATE TABLE "bundle_call" ("number" BIGINT PRIMARY KEY, "terms" BYTEA NOT NULL)`,
   `CREATE TABLE "tree" (
       "id" BIGINT PRIMARY KEY CHECK ("id" = 1), "size" BIGINT NOT NULL, "origin" TEXT NOT NULL,
       "checkpoint" TEXT NOT NULL, "updated_at" BIGINT NOT NULL)`,
