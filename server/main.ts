@@ -22,12 +22,13 @@ export async function serve(environment: NodeJS.ProcessEnv = process.env): Promi
     const config = loadConfig(environment);
     const log = pino({ level: config.logLevel, base: null }, pino.destination(2));
     const service = await startService({ config, log, progress: say });
+    // Whoever reads that it is ready may ask it to stop the next instant.
+    stopOnSignal(service);
     say(`ready ${service.url}`);
     if (service.firstLoginCode !== undefined) {
       say(`first login: npx --no-install keyreeve login --code ${service.firstLoginCode}`);
       if (service.url !== defaultUrl) say(`before it: export KEYREEVE_URL=${service.url}`);
     }
-    stopOnSignal(service);
   } catch (error) {
     process.stderr.write(renderStartError(error));
     process.exitCode = 1;
