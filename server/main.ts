@@ -3,6 +3,7 @@ import { compileCacheFolder } from '../bin/runtime.mjs';
 
 /** Where the command looks for the service unless it is told. */
 const defaultUrl = 'https://127.0.0.1:8443';
+const sameRequestMilliseconds = 1000;
 
 /**
  * The service as a process: reads the configuration, starts, says where it listens, and stops when
@@ -40,12 +41,16 @@ function say(line: string): void {
 }
 
 function stopOnSignal(service: { stop(): Promise<void> }): void {
-  let isStopping = false;
+  let stoppingSince: number | undefined;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // Asked a second time, it goes at once: what was answered is on disk.
-      if (isStopping) process.exit(1);
-      isStopping = true;
+      if (stoppingSince !== undefined) {
+        // Asked again, it goes at once: what was answered is on disk. A Ctrl-C that comes both from
+        // the terminal and through a parent is one request.
+        if (performance.now() - stoppingSince > sameRequestMilliseconds) process.exit(1);
+        return;
+      }
+      stoppingSince = performance.now();
       say('stopping');
       service.stop().then(
         () => process.exit(0),

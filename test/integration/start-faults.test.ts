@@ -168,3 +168,9 @@ test('a database of a newer version, a damaged one and a lost one are refused', 
   const service = await startService(t, installation);
   assert.equal(await service.stop(), 0);
 });
+
+test('a Ctrl-C that arrives twice at once stops the service as one does', async (t) => {
+  const service = await startService(t, makeInstallation(t));
+  service.process.kill('SIGINT');
+  assert.equal(await service.stop('SIGINT'), 0);
+});
