@@ -9,7 +9,6 @@ import {
   isAlgorithm,
   isScheme,
   type SchemeName,
-  schemeOf,
   schemes,
   schemesFor,
   supportsScheme,
@@ -80,7 +79,6 @@ test('names that are not in the tables are not known, whatever objects inherit',
     assert.equal(isAlgorithm(name), false);
     assert.equal(algorithmOf(name), undefined);
     assert.equal(isScheme(name), false);
-    assert.equal(schemeOf(name), undefined);
   }
   assert.equal(algorithmOf('p-256')?.securityBits, 128);
   assert.deepEqual(schemesFor('p-256', 'encrypt'), []);

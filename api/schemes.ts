@@ -103,8 +103,3 @@ export type SchemeRow =
 export function isScheme(name: string): name is SchemeName {
   return Object.hasOwn(schemes, name);
 }
-
-/** The row of a scheme, or undefined where the name is not known. */
-export function schemeOf(name: string): SchemeRow | undefined {
-  return isScheme(name) ? schemes[name] : undefined;
-}

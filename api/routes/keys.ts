@@ -58,7 +58,6 @@ const making = {
 };
 
 export const keyCreateBody = z.strictObject(making);
-export type KeyCreateBody = z.output<typeof keyCreateBody>;
 
 export const keyImportBody = z.strictObject({
   ...making,

@@ -21,9 +21,10 @@ export {
   parsePublic,
   serializePrivate,
 } from './key-material.ts';
+export { mapBatch } from './limiter.ts';
 export { mac, verifyMac } from './macs.ts';
 export { checkPublic } from './public-key.ts';
 export { random, randomNonce } from './random.ts';
 export { openSealed, sealBytes } from './sealing.ts';
-export { type SignedData, sign, signMany, verify, verifyMany } from './signatures.ts';
+export { sign, signMany, verify } from './signatures.ts';
 export { unwrapKey, wrapKey } from './wrapping.ts';

@@ -9,7 +9,7 @@ import {
   readDer,
   readWholeDer,
 } from './der.ts';
-import { Limiter, mapLimited } from './limiter.ts';
+import { Limiter, mapBatch } from './limiter.ts';
 
 test('numbers and lengths of every size come back as they were written', () => {
   for (const bits of [0n, 1n, 7n, 8n, 15n, 63n, 64n, 65n, 1023n, 2048n, 600_000n]) {
@@ -85,11 +85,11 @@ test('a limiter runs as many as it may, in order, and goes on after a failure', 
   assert.equal(results.filter(({ status }) => status === 'rejected').length, 1);
 });
 
-test('a limited map keeps the order and reports the failure', async () => {
-  const doubled = await mapLimited([1, 2, 3], 2, async (item) => item * 2);
+test('a batch keeps the order and reports the failure', async () => {
+  const doubled = await mapBatch([1, 2, 3], async (item) => item * 2);
   assert.deepEqual(doubled, [2, 4, 6]);
   await assert.rejects(
-    mapLimited([1], 2, () => Promise.reject(new Error('no'))),
+    mapBatch([1], () => Promise.reject(new Error('no'))),
     /no/,
   );
 });

@@ -28,10 +28,15 @@ export class Limiter {
   }
 }
 
-/** Maps a list with at most `limit` tasks under way; results keep the order of the list. */
-export async function mapLimited<Item, Result>(
+/**
+ * Jobs of one batch under way at a time: enough to fill the thread pool, few enough that single
+ * calls of others are not made to wait for the whole batch.
+ */
+export const batchJobsMaximum = 16;
+
+/** Maps a list, a few items at a time; results keep the order of the list. */
+export async function mapBatch<Item, Result>(
   items: readonly Item[],
-  limit: number,
   task: (item: Item) => Promise<Result>,
 ): Promise<Result[]> {
   const results = new Array<Result>(items.length);
@@ -42,6 +47,6 @@ export async function mapLimited<Item, Result>(
       results[index] = await task(items[index]!);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  await Promise.all(Array.from({ length: Math.min(batchJobsMaximum, items.length) }, worker));
   return results;
 }

@@ -10,11 +10,12 @@ import { isKeyreeveError } from '../base/errors.ts';
 import {
   generateKeyMaterial,
   type KeyMaterial,
+  mapBatch,
   sign,
   signMany,
   verify,
-  verifyMany,
 } from './crypto.ts';
+import { batchJobsMaximum } from './limiter.ts';
 
 const data = Buffer.from('The file that was signed.\n');
 const signers: readonly AlgorithmName[] = [
@@ -80,19 +81,27 @@ test('keys of sizes and kinds that are not offered sign nothing', async () => {
   await refused(sign('ed25519', other, data), 'scheme-not-allowed');
 });
 
-test('a list is signed and verified in its order', async () => {
+test('a batch has few items under way at a time', async () => {
+  let under = 0;
+  let most = 0;
+  await mapBatch(Array.from({ length: 100 }), async () => {
+    most = Math.max(most, ++under);
+    await new Promise((resolve) => setImmediate(resolve));
+    under--;
+  });
+  assert.equal(most, batchJobsMaximum);
+});
+
+test('a list is signed in its order', async () => {
   const { privateKey, publicKey } = await generateKeyMaterial('p-256');
   const datas = Array.from({ length: 60 }, (_, index) => Buffer.from(`item ${index}`));
   const signatures = await signMany('ecdsa-sha256', privateKey, datas);
-  const items = datas.map((item, index) => ({ data: item, signature: signatures[index]! }));
-  assert.deepEqual(
-    await verifyMany('ecdsa-sha256', publicKey!, items),
-    datas.map(() => true),
+  const verdicts = await mapBatch([...datas.keys()], (index) =>
+    verify('ecdsa-sha256', publicKey!, datas[index]!, signatures[index]!),
   );
-  items[7] = { data: datas[7]!, signature: signatures[8]! };
   assert.deepEqual(
-    await verifyMany('ecdsa-sha256', publicKey!, items),
-    datas.map((_, index) => index !== 7),
+    verdicts,
+    datas.map(() => true),
   );
   assert.deepEqual(await signMany('ecdsa-sha256', privateKey, []), []);
 });

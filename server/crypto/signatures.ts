@@ -9,19 +9,8 @@ import {
 import { algorithms, type SchemeName, type SignatureScheme } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { algorithmOfKey, requireKey, requireScheme } from './key-kind.ts';
-import { Limiter, mapLimited } from './limiter.ts';
+import { Limiter, mapBatch } from './limiter.ts';
 import { checkPoint } from './public-key.ts';
-
-export interface SignedData {
-  readonly data: Uint8Array;
-  readonly signature: Uint8Array;
-}
-
-/**
- * Jobs of one batch under way at a time: enough to fill the thread pool, few enough that single
- * calls of others are not made to wait for the whole batch.
- */
-const batchJobsMaximum = 16;
 
 // The thread pool is the process's, shared with file access and name look-ups, so its guard is too.
 const slowSignatures = new Limiter(1);
@@ -62,18 +51,7 @@ export function signMany(
   key: KeyObject,
   datas: readonly Uint8Array[],
 ): Promise<Buffer[]> {
-  return mapLimited(datas, batchJobsMaximum, (data) => sign(scheme, key, data));
-}
-
-/** Verifies a list; the answers come in its order. */
-export function verifyMany(
-  scheme: SchemeName,
-  publicKey: KeyObject,
-  items: readonly SignedData[],
-): Promise<boolean[]> {
-  return mapLimited(items, batchJobsMaximum, ({ data, signature }) =>
-    verify(scheme, publicKey, data, signature),
-  );
+  return mapBatch(datas, (data) => sign(scheme, key, data));
 }
 
 /**

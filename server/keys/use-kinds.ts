@@ -13,6 +13,7 @@ import {
   encrypt,
   type KeyMaterial,
   mac,
+  mapBatch,
   random,
   sign,
   signMany,
@@ -133,13 +134,11 @@ async function settle(
   items: readonly Item[],
   act: (item: Item) => Promise<Made>,
 ): Promise<readonly (Made | Error)[]> {
-  return Promise.all(
-    items.map((item) =>
-      act(item).catch((error: unknown) => {
-        if (isKeyreeveError(error) && error.status < 500) return error;
-        throw error;
-      }),
-    ),
+  return mapBatch(items, (item) =>
+    act(item).catch((error: unknown) => {
+      if (isKeyreeveError(error) && error.status < 500) return error;
+      throw error;
+    }),
   );
 }
 
