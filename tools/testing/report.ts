@@ -42,8 +42,8 @@ export function closingReport(
   const passed = sum((result) => result.passed);
   const tests = sum((result) => result.tests);
   lines.push(
-    `${tests} tests in ${results.length} files: ${passed} passed, ${failures.length} failed, ` +
-      `${skips.length} skipped, ${seconds.toFixed(1)} s`,
+    `${tests} tests in ${results.length} files, ${seconds.toFixed(1)} s`,
+    `${passed} passed, ${failures.length} failed, ${skips.length} skipped`,
   );
   return { text: lines.join('\n'), ok: failures.length === 0 && !(skipsFail && skips.length > 0) };
 }
