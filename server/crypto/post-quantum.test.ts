@@ -1,10 +1,16 @@
 import assert from 'node:assert/strict';
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { createHash, type KeyObject } from 'node:crypto';
 import { test } from 'node:test';
-import { ml_dsa44, ml_dsa65, ml_dsa87 } from '@noble/post-quantum/ml-dsa.js';
-import { ml_kem512, ml_kem768, ml_kem1024 } from '@noble/post-quantum/ml-kem.js';
-import * as slh from '@noble/post-quantum/slh-dsa.js';
+import type { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js';
+import type { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
 import type { AlgorithmName, SchemeName } from '../../api/algorithms.ts';
+import {
+  type NobleSigner,
+  nobleHashBased,
+  nobleKems,
+  nobleLattices,
+  rawPublic,
+} from '../../test/post-quantum.ts';
 import { refusalsFor } from '../../test/refusals.ts';
 import { isKeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
@@ -21,38 +27,6 @@ import { encodeDer } from './der.ts';
 
 const data = Buffer.from('What a quantum computer should not be able to sign.');
 
-interface NobleSigner {
-  sign(message: Uint8Array, secretKey: Uint8Array, options?: { context?: Uint8Array }): Uint8Array;
-  verify(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean;
-}
-
-const lattices = {
-  'ml-dsa-44': ml_dsa44,
-  'ml-dsa-65': ml_dsa65,
-  'ml-dsa-87': ml_dsa87,
-} as const;
-
-const kems = {
-  'ml-kem-512': ml_kem512,
-  'ml-kem-768': ml_kem768,
-  'ml-kem-1024': ml_kem1024,
-} as const;
-
-const hashBased = {
-  'slh-dsa-sha2-128s': slh.slh_dsa_sha2_128s,
-  'slh-dsa-sha2-128f': slh.slh_dsa_sha2_128f,
-  'slh-dsa-sha2-192s': slh.slh_dsa_sha2_192s,
-  'slh-dsa-sha2-192f': slh.slh_dsa_sha2_192f,
-  'slh-dsa-sha2-256s': slh.slh_dsa_sha2_256s,
-  'slh-dsa-sha2-256f': slh.slh_dsa_sha2_256f,
-  'slh-dsa-shake-128s': slh.slh_dsa_shake_128s,
-  'slh-dsa-shake-128f': slh.slh_dsa_shake_128f,
-  'slh-dsa-shake-192s': slh.slh_dsa_shake_192s,
-  'slh-dsa-shake-192f': slh.slh_dsa_shake_192f,
-  'slh-dsa-shake-256s': slh.slh_dsa_shake_256s,
-  'slh-dsa-shake-256f': slh.slh_dsa_shake_256f,
-} as const;
-
 /** What noble wants of a hash function for the pre-hashed variants. */
 const sha512 = Object.assign(
   (message: Uint8Array) => createHash('sha512').update(message).digest(),
@@ -67,8 +41,8 @@ const sha512 = Object.assign(
   },
 );
 
-for (const [name, noble] of Object.entries(lattices) as [
-  keyof typeof lattices,
+for (const [name, noble] of Object.entries(nobleLattices) as [
+  keyof typeof nobleLattices,
   typeof ml_dsa65,
 ][]) {
   test(`${name}: noble verifies ours, we verify noble's, and nothing else passes`, async () => {
@@ -82,7 +56,10 @@ for (const [name, noble] of Object.entries(lattices) as [
   });
 }
 
-for (const [name, noble] of Object.entries(hashBased) as [keyof typeof hashBased, NobleSigner][]) {
+for (const [name, noble] of Object.entries(nobleHashBased) as [
+  keyof typeof nobleHashBased,
+  NobleSigner,
+][]) {
   test(`${name}: noble verifies ours, and nothing else passes`, async () => {
     const material = await generateKeyMaterial(name);
     const secretKey = material.privateKey.export({ format: 'raw-private' });
@@ -94,7 +71,10 @@ for (const [name, noble] of Object.entries(hashBased) as [keyof typeof hashBased
   });
 }
 
-for (const [name, noble] of Object.entries(kems) as [keyof typeof kems, typeof ml_kem768][]) {
+for (const [name, noble] of Object.entries(nobleKems) as [
+  keyof typeof nobleKems,
+  typeof ml_kem768,
+][]) {
   test(`${name}: the secrets are those that noble finds, both ways`, async () => {
     const material = await generateKeyMaterial(name);
     const { secretKey, publicKey } = noble.keygen(rawSeed(material.privateKey));
@@ -117,7 +97,7 @@ for (const [name, noble] of Object.entries(kems) as [keyof typeof kems, typeof m
 }
 
 test('a seed that noble made a key of is imported as the same key', async () => {
-  for (const [name, noble] of Object.entries({ ...lattices, ...kems })) {
+  for (const [name, noble] of Object.entries({ ...nobleLattices, ...nobleKems })) {
     const seed = Buffer.alloc(name.startsWith('ml-kem') ? 64 : 32, 5);
     const material = await generateKeyMaterial(name as AlgorithmName);
     const pkcs8 = material.privateKey.export({ format: 'der', type: 'pkcs8' });
@@ -128,7 +108,7 @@ test('a seed that noble made a key of is imported as the same key', async () => 
 });
 
 test('post-quantum keys in their expanded form are taken if their halves work together', async () => {
-  for (const [name, noble] of Object.entries({ ...lattices, ...kems })) {
+  for (const [name, noble] of Object.entries({ ...nobleLattices, ...nobleKems })) {
     const algorithm = name as AlgorithmName;
     const { secretKey, publicKey } = noble.keygen();
     const imported = await importPrivate(algorithm, await expanded(algorithm, secretKey));
@@ -180,12 +160,6 @@ async function expanded(algorithm: AlgorithmName, secretKey: Uint8Array): Promis
   const head = seeded.subarray(2, 18);
   const octets = encodeDer(0x04, encodeDer(0x04, secretKey));
   return new SecretBytes(encodeDer(0x30, head, octets));
-}
-
-function rawPublic(key: KeyObject): Buffer {
-  return createPublicKey(key.export({ format: 'pem', type: 'spki' })).export({
-    format: 'raw-public',
-  });
 }
 
 function rawSeed(key: KeyObject): Buffer {

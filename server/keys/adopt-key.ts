@@ -7,7 +7,7 @@ import type { KeyRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { currentVersion, effectiveState } from './key-rules.ts';
 import { newKey, requireSuccessor, versionOf } from './make-key.ts';
-import { retire, versionsMax } from './rotate-key.ts';
+import { appendVersion, versionsMax } from './rotate-key.ts';
 
 /** The key that signs the certificates of the digital certificate system. */
 export const currentKeyName = 'certificates/signing';
@@ -72,19 +72,8 @@ function nextVersion(keys: Keys, key: KeyRecord, { algorithm, stored }: AdoptedK
   requireSuccessor(key, algorithm);
   const number = newest.version + 1;
   const version = versionAt(key.id, number, algorithm, now);
-  const retired = retire(keys, key, now, now);
-  const record = {
-    ...retired.key,
-    algorithm,
-    revision: key.revision + 1,
-    versions: [...retired.key.versions, versionOf(stored, version)],
-  };
   return {
-    steps: [
-      keys.store.updateKey(key, record, now),
-      ...retired.steps,
-      keys.store.insertVersion(version, stored),
-    ],
+    steps: appendVersion(keys, key, version, stored, now).steps,
     entries: [adoptionEntry(keys, key.id, number, stored)],
     raisesEpoch: true,
   };

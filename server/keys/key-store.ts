@@ -1,3 +1,4 @@
+import type { AlgorithmName } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { isId } from '../base/ids.ts';
 import { LruMap } from '../base/lru-map.ts';
@@ -248,7 +249,7 @@ export class KeyStore {
 export interface NewVersion {
   readonly keyId: string;
   readonly version: number;
-  readonly algorithm: string;
+  readonly algorithm: AlgorithmName;
   readonly state: 'active' | 'pre-active';
   readonly origin: 'generated' | 'imported' | 'adopted';
   readonly createdAt: number;

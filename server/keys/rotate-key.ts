@@ -4,12 +4,14 @@ import { formatTime } from '../base/clock.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import type { Call } from '../base/handler.ts';
 import type { Commands, Outcome } from '../commands/commands.ts';
+import type { StoredKey } from '../keystores/keystores.ts';
 import type { Step } from '../storage/storage.ts';
 import { withVersion } from './change-key.ts';
 import { runOnKey } from './key-command.ts';
 import type { KeyRecord, VersionRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { effectiveState, endOf } from './key-rules.ts';
+import type { NewVersion } from './key-store.ts';
 import { viewOf } from './key-view.ts';
 import {
   requireAlgorithm,
@@ -166,20 +168,10 @@ async function makeNext(
     activatesAt,
     deactivatesAt: endOf(key, activatesAt),
   } as const;
-  const retired = retire(keys, key, activatesAt, now);
-  const record: KeyRecord = {
-    ...retired.key,
-    algorithm,
-    revision: key.revision + 1,
-    versions: [...retired.key.versions, versionOf(stored, version)],
-  };
+  const next = appendVersion(keys, key, version, stored, now);
   return {
-    result: viewOf(record, now),
-    steps: [
-      keys.store.updateKey(key, record, now),
-      ...retired.steps,
-      keys.store.insertVersion(version, stored),
-    ],
+    result: viewOf(next.record, now),
+    steps: next.steps,
     about: {
       keyVersion: String(number),
       detail: canonicalJson({
@@ -212,8 +204,31 @@ function activationOf(text: string | undefined, now: number): number {
   });
 }
 
+/** The key with one version more, and the steps that make it so: those before it retire. */
+export function appendVersion(
+  keys: Keys,
+  key: KeyRecord,
+  version: NewVersion,
+  stored: StoredKey,
+  now: number,
+): { record: KeyRecord; steps: Step[] } {
+  const retired = retire(keys, key, version.activatesAt ?? now, now);
+  const record: KeyRecord = {
+    ...retired.key,
+    algorithm: version.algorithm,
+    revision: key.revision + 1,
+    versions: [...retired.key.versions, versionOf(stored, version)],
+  };
+  const steps = [
+    keys.store.updateKey(key, record, now),
+    ...retired.steps,
+    keys.store.insertVersion(version, stored),
+  ];
+  return { record, steps };
+}
+
 /** What rotation does to the versions that are active: `onRotation` of the policy. */
-export function retire(
+function retire(
   keys: Keys,
   key: KeyRecord,
   from: number,

@@ -5,6 +5,7 @@ import { eventually } from '../eventually.ts';
 import { startPostgres, type TestPostgres } from '../postgres.ts';
 import { rawRequests } from '../raw-request.ts';
 import { logIn, makeInstallation, startService } from '../service.ts';
+import { skip } from '../tools.ts';
 import { killRounds } from './kill-rounds.ts';
 
 const data = Buffer.from('Kept in PostgreSQL.');
@@ -43,7 +44,7 @@ test('on PostgreSQL keys are made, used and rotated, and outlive the service', a
 });
 
 test('while PostgreSQL is away the service says so, and goes on when it is back', async (t) => {
-  if (server === undefined) return t.skip('skip: PostgreSQL is not here');
+  if (server === undefined) return skip(t, 'PostgreSQL is not here');
   const database = server;
   const installation = makeInstallation(t);
   installation.environment.KEYREEVE_DATABASE_URL = database.createDatabase('away');
@@ -84,7 +85,7 @@ test('while PostgreSQL is away the service says so, and goes on when it is back'
 });
 
 test('a second service on one database is refused', async (t) => {
-  if (server === undefined) return t.skip('skip: PostgreSQL is not here');
+  if (server === undefined) return skip(t, 'PostgreSQL is not here');
   const installation = makeInstallation(t);
   installation.environment.KEYREEVE_DATABASE_URL = server.createDatabase('once');
   await startService(t, installation);
@@ -96,7 +97,7 @@ test('a second service on one database is refused', async (t) => {
 });
 
 test('kill -9 at random moments loses nothing that PostgreSQL took', async (t) => {
-  if (server === undefined) return t.skip('skip: PostgreSQL is not here');
+  if (server === undefined) return skip(t, 'PostgreSQL is not here');
   const database = server;
   const url = database.createDatabase('killed');
   await killRounds(t, {
