@@ -1,7 +1,7 @@
 import { createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { type AlgorithmName, algorithms, type NodeKey } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
-import { bigintFromBytes } from './der.ts';
+import { bigintFromBytes, derChildren, readWholeDer } from './der.ts';
 import { keyMatches } from './key-kind.ts';
 
 export const spkiLengthMaximumBytes = 16 * 1024;
@@ -37,9 +37,13 @@ export function checkPublic(algorithm: AlgorithmName, spki: Uint8Array): KeyObje
   if (!keyMatches(algorithm, key)) {
     throw invalid(`It is not a key of the algorithm ${algorithm}.`);
   }
-  if (canonicalSpki(key)?.equals(input) !== true)
-    throw invalid('Its encoding is not the canonical one.');
   const node: NodeKey = algorithms[algorithm].node;
+  if (
+    (node.type === 'ec' && !isUncompressed(input)) ||
+    canonicalSpki(key)?.equals(input) !== true
+  ) {
+    throw invalid('Its encoding is not the canonical one.');
+  }
   if (node.type === 'rsa') checkRsaNumbers(key);
   checkPoint(key, node);
   return key;
@@ -52,6 +56,18 @@ export function checkPoint(key: KeyObject, node: NodeKey): void {
   if (node.point === 'edwards') checkEdwards(raw);
   else checkMontgomery(key, raw);
   checkedPoints.add(key);
+}
+
+// Asked for the coordinates of the point at infinity, Node leaves an error in OpenSSL's queue, and
+// the next TLS connection that is read from takes it for its own and breaks. So it is never asked.
+function isUncompressed(spki: Buffer): boolean {
+  try {
+    const [, point] = derChildren(readWholeDer(spki));
+    // A BIT STRING begins with its number of unused bits (X.690, 8.6.2.2).
+    return point?.content[1] === 0x04;
+  } catch {
+    return false;
+  }
 }
 
 // OpenSSL gives EC points back as compressed as it got them; from its coordinates it writes the
