@@ -61,16 +61,17 @@ test('no two algorithms look alike to node:crypto, except secret keys of one siz
   }
 });
 
-test('PKCS#1 v1.5 and plain AES-GCM are there only for those who ask', () => {
+test('PKCS#1 v1.5 but for CAs, and plain AES-GCM, are there only for those who ask', () => {
   for (const purpose of purposes) {
     for (const name of algorithmNames) {
       for (const scheme of defaultSchemes(name, purpose)) {
-        assert.equal(scheme.startsWith('rsa-pkcs1'), false);
+        assert.equal(scheme.startsWith('rsa-pkcs1'), purpose === 'ca' && name.startsWith('rsa'));
         assert.equal(usesMaximum(scheme), undefined);
       }
     }
   }
   assert.ok(schemesFor('rsa-3072', 'sign').includes('rsa-pkcs1-sha256'));
+  assert.ok(schemesFor('rsa-3072', 'ca').includes('rsa-pss-sha256'));
   assert.equal(usesMaximum('aes-256-gcm'), 2 ** 32);
 });
 

@@ -38,11 +38,13 @@ const oaep = ['rsa-oaep-sha256', 'rsa-oaep-sha384', 'rsa-oaep-sha512'] as const;
 
 // PKCS#1 v1.5 only where the key was made for it; OAEP with the hash that everyone else has.
 const rsaSign = { allowed: [...pss, ...pkcs1], default: pss } as const;
+// PSS in certificates is still refused by many who check them.
+const rsaCertify = { allowed: [...pkcs1, ...pss], default: ['rsa-pkcs1-sha256'] } as const;
 const rsaPurposes = {
   sign: rsaSign,
   encrypt: { allowed: oaep, default: ['rsa-oaep-sha256'] },
   wrap: only('rsa-aes-kwp'),
-  ca: rsaSign,
+  ca: rsaCertify,
 } as const;
 
 const p256Sign = only('ecdsa-sha256');
@@ -344,9 +346,16 @@ export function defaultSchemes(algorithm: AlgorithmName, purpose: Purpose): read
 
 /** Whether keys of this algorithm can be used with the scheme for any purpose at all. */
 export function supportsScheme(algorithm: AlgorithmName, scheme: SchemeName): boolean {
-  const row: AlgorithmRow = algorithms[algorithm];
-  return Object.values(row.purposes).some((purpose) => purpose.allowed.includes(scheme));
+  return schemesOf.get(algorithm)?.has(scheme) === true;
 }
+
+// Asked for each key that is seen for the first time, of every algorithm.
+const schemesOf: ReadonlyMap<AlgorithmName, ReadonlySet<SchemeName>> = new Map(
+  algorithmNames.map((name) => {
+    const { purposes }: AlgorithmRow = algorithms[name];
+    return [name, new Set(Object.values(purposes).flatMap(({ allowed }) => allowed))];
+  }),
+);
 
 /** The schemes that must be counted, since their keys are spent after so many uses. */
 export function usesMaximum(scheme: SchemeName): number | undefined {

@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import { assuranceNames } from './assurance.ts';
 import { operations, purposes } from './purposes.ts';
 import { keyStates } from './states.ts';
+import { storageClassNames } from './storage-classes.ts';
 
 /** Fields that many requests share, each with its limit. */
 
@@ -51,11 +53,19 @@ export const labels = z
   .record(z.string().regex(/^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$/), line(200))
   .refine((value) => Object.keys(value).length <= labelsMax, `at most ${labelsMax} labels`);
 
+/** What a keystore calls a key that lies there: CKA_LABEL of a token, the name of a key file. */
+export const objectLabel = line(nameLengthMax).min(1);
+/** CKA_ID of a token, in lower-case hex. */
+export const objectId = z
+  .string()
+  .max(200)
+  .regex(/^(?:[0-9a-f]{2})+$/, 'lower-case hex');
+
 const secondsMax = 100 * 366 * 86_400;
 export const destroyAfterSecondsMin = 3600;
 export const destroyAfterSecondsDefault = 7 * 86_400;
 
-/** What governs a key; what is left out takes its default. */
+/** What governs a key, as it is asked for; what is left out takes its default. */
 export const policy = z.strictObject({
   /** How long a version may protect new data, from its activation. */
   validitySeconds: z.int().min(60).max(secondsMax).optional(),
@@ -67,8 +77,20 @@ export const policy = z.strictObject({
   overlapSeconds: z.int().min(0).max(secondsMax).default(0),
   /** Keystores in which versions may be made; all that are configured where left out. */
   keystores: z.array(z.string().max(60)).min(1).max(20).optional(),
-  /** none: the private key is left out of backups; replica: backups hold it, wrapped. Fixed at creation. */
-  recovery: z.enum(['none', 'replica']).default('replica'),
+  /**
+   * none: the private key is left out of backups; replica: backups hold it, wrapped. Fixed at
+   * creation; left out it follows from the keystore: none in hardware and where export is locked.
+   */
+  recovery: z.enum(['none', 'replica']).optional(),
+  /**
+   * Refuses that the private half leaves its keystore in any way: no export, no transfer, no backup.
+   * Left out: true in hardware, else false. Can be locked later, never unlocked.
+   */
+  exportLocked: z.boolean().optional(),
+  /** The assurance level that the keystore of every version has to have. Can be raised, never lowered. */
+  assurance: z.enum(assuranceNames).optional(),
+  /** Class of the storage table: which keystores may hold the key. Fixed at creation. */
+  storage: z.enum(storageClassNames).optional(),
   /** How long a destruction waits, at least. */
   destroyAfterSeconds: z
     .int()
@@ -78,7 +100,12 @@ export const policy = z.strictObject({
   /** How often the owner has to review the key. */
   reviewEverySeconds: z.int().min(86_400).max(secondsMax).optional(),
 });
-export type Policy = z.output<typeof policy>;
+export type PolicyRequest = z.output<typeof policy>;
+
+/** The policy of a key: what was left out is settled when the key is made. */
+export type Policy = PolicyRequest & {
+  readonly recovery: 'none' | 'replica';
+};
 
 export const pageQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(pageSizeMax).default(pageSizeDefault),

@@ -68,6 +68,7 @@ test('a role includes only roles whose actions it has and that it does not confl
     'key-maker',
     'key-user',
     'operator',
+    'registration-officer',
   ]);
 });
 

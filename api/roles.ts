@@ -47,6 +47,22 @@ const keyUse = [
 
 const keyChange = ['key.update', 'key.state', 'key.destroy', 'key.cancel-destroy'] as const;
 
+const authorityChange = [
+  'ca.create',
+  'ca.import',
+  'ca.update',
+  'ca.rekey',
+  'ca.renew',
+  'ca.certify',
+] as const satisfies readonly Action[];
+
+const certificateReading = [
+  'ca.show',
+  'certificate.show',
+  'certificate.export',
+  'profile.show',
+] as const satisfies readonly Action[];
+
 const signing = ['key.show', 'key.sign', 'key.verify', 'key.rotate'] as const;
 
 /**
@@ -59,7 +75,7 @@ export const roles = {
     title: 'Administrator',
     what: 'Platform Admin: runs the installation, its people, roles and rules, and any key.',
     grants: [{ actions }],
-    includes: ['key-maker', 'key-user', 'operator'],
+    includes: ['key-maker', 'key-user', 'registration-officer', 'operator'],
     // Break-glass needs the Security Reviewer and the Platform Admin: never one person.
     conflictsWith: [
       'security-reviewer',
@@ -72,11 +88,15 @@ export const roles = {
   },
   'security-reviewer': {
     title: 'Security Reviewer',
-    what: 'Owns root and intermediate keys and oversees all others: makes, rotates, suspends, retires.',
+    what: 'Owns root and intermediate CAs and oversees all other keys: makes, rotates, suspends, retires.',
     grants: [
-      { actions: ['key.create', 'key.import', 'key.show', 'key.rotate', ...keyChange] },
+      {
+        actions: ['key.create', 'key.import', 'key.adopt', 'key.show', 'key.rotate', ...keyChange],
+      },
+      { actions: [...authorityChange, ...certificateReading, 'profile.apply', 'crl.publish'] },
+      { actions: ['certificate.revoke', 'certificate.purge', 'certificate.block-key'] },
       { actions: ['audit.read', 'audit.verify', 'principal.show', 'token.show', 'access.show'] },
-      { actions: ['status.show'] },
+      { actions: ['keystore.show', 'status.show'] },
     ],
     includes: [],
     conflictsWith: [
@@ -87,6 +107,7 @@ export const roles = {
       'change-advisory-board',
       'auditor',
       'key-user',
+      'registration-officer',
     ],
   },
   'packaging-engineer': {
@@ -148,9 +169,10 @@ export const roles = {
     title: 'Auditor',
     what: 'Reads and checks everything that happened, and changes nothing.',
     grants: [
-      { actions: ['key.show'] },
+      { actions: ['key.show', ...certificateReading] },
       { actions: ['audit.read', 'audit.export', 'audit.verify'] },
-      { actions: ['principal.show', 'token.show', 'access.show', 'status.show'] },
+      { actions: ['principal.show', 'token.show', 'access.show'] },
+      { actions: ['keystore.show', 'status.show'] },
     ],
     includes: [],
     conflictsWith: [
@@ -162,6 +184,7 @@ export const roles = {
       'change-advisory-board',
       'key-maker',
       'key-user',
+      'registration-officer',
       'operator',
     ],
   },
@@ -185,10 +208,24 @@ export const roles = {
     includes: [],
     conflictsWith: ['security-reviewer', 'auditor'],
   },
+  'registration-officer': {
+    title: 'Registration officer',
+    what: 'Issues and revokes certificates by the CAs that there are, in whatever folder; makes none.',
+    grants: [
+      { actions: ['certificate.issue', ...certificateReading] },
+      { actions: ['certificate.revoke', 'crl.publish'] },
+    ],
+    includes: [],
+    // Who owns CAs does not issue from them.
+    conflictsWith: ['security-reviewer', 'auditor'],
+  },
   operator: {
     title: 'Operator',
     what: 'Keeps the service running: backups, health, the archive of the record.',
-    grants: [{ actions: ['backup.create', 'audit.verify', 'audit.retain', 'status.show'] }],
+    grants: [
+      { actions: ['backup.create', 'audit.verify', 'audit.retain'] },
+      { actions: ['keystore.show', 'status.show'] },
+    ],
     includes: [],
     conflictsWith: ['auditor'],
   },

@@ -1,7 +1,10 @@
 import type { RouteDefinition } from './route.ts';
 import { accessRoutes } from './routes/access.ts';
 import { auditRoutes } from './routes/audit.ts';
+import { authorityRoutes } from './routes/authorities.ts';
+import { certificateRoutes } from './routes/certificates.ts';
 import { keyRoutes } from './routes/keys.ts';
+import { keystoreRoutes } from './routes/keystores.ts';
 import { systemRoutes } from './routes/system.ts';
 import { useRoutes } from './routes/use.ts';
 
@@ -9,6 +12,9 @@ import { useRoutes } from './routes/use.ts';
 export const routes = {
   ...keyRoutes,
   ...useRoutes,
+  ...authorityRoutes,
+  ...certificateRoutes,
+  ...keystoreRoutes,
   ...accessRoutes,
   ...auditRoutes,
   ...systemRoutes,

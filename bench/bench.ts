@@ -1,11 +1,12 @@
 // `npm run bench`: how fast the service is, as ratios to what the machine could do at best.
 // docs/benchmarks.md says how each figure is measured.
 //   --quick          seconds instead of minutes: shows that everything works
-//   --only NAME      one primitive: rsa-2048, p-256, ed25519 or aes-256
+//   --only NAME      one of rsa-2048, p-256, ed25519, aes-256, certificates
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { version } from '../server/base/version.ts';
+import { measureCrl, measureIssuing } from './certificates.ts';
 import { LoadGenerator } from './load.ts';
 import { machineFacts, median, residentMebibytes } from './machine.ts';
 import {
@@ -30,9 +31,11 @@ const { values: options } = parseArgs({
 const chosen = primitives.filter(
   ({ algorithm }) => options.only === undefined || algorithm === options.only,
 );
-if (chosen.length === 0) {
+const withCertificates = options.only === undefined || options.only === 'certificates';
+if (chosen.length === 0 && !withCertificates) {
   console.error(`error: there is no primitive "${options.only}"`);
-  console.error(`hint: choose one of: ${primitives.map(({ algorithm }) => algorithm).join(', ')}`);
+  const known = [...primitives.map(({ algorithm }) => algorithm), 'certificates'];
+  console.error(`hint: choose one of: ${known.join(', ')}`);
   process.exit(2);
 }
 
@@ -93,6 +96,8 @@ async function run(): Promise<Results> {
   const loadStartedAt = performance.now();
   const rows: PrimitiveRow[] = [];
   for (const primitive of chosen) rows.push(await measurePrimitive(bench, primitive));
+  const issuing = withCertificates ? await measureIssuing(bench) : [];
+  const crl = withCertificates ? await measureCrl(bench) : undefined;
   await placed(bench);
   const { record } = await bench.service.login.client.call('status');
   const loadSeconds = (performance.now() - loadStartedAt) / 1000;
@@ -101,6 +106,8 @@ async function run(): Promise<Results> {
     version: version(),
     machine,
     rows,
+    issuing,
+    crl,
     start: {
       readySeconds: median(readySeconds),
       starts,

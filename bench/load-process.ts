@@ -69,7 +69,7 @@ function drive(order: LoadOrder, connections: readonly Connection[]): Promise<Lo
       const startedAt = performance.now();
       const answered = (answer: RawAnswer) => {
         const now = performance.now();
-        if (answer.status !== 200) {
+        if (answer.status !== 200 && answer.status !== 201) {
           failed(new Error(`${answer.status}: ${answer.body.toString('utf8').slice(0, 500)}`));
           return;
         }

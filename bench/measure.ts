@@ -158,7 +158,11 @@ function medianIfKnown(values: readonly (number | undefined)[]): number | undefi
 }
 
 /** The number of connections with the highest rate, in short trials. */
-async function best(bench: Bench, requests: Requests, choices: readonly number[]): Promise<number> {
+export async function best(
+  bench: Bench,
+  requests: Requests,
+  choices: readonly number[],
+): Promise<number> {
   let found = { connections: choices[0]!, rate: 0 };
   if (choices.length === 1) return found.connections;
   for (const connections of choices) {
@@ -168,7 +172,7 @@ async function best(bench: Bench, requests: Requests, choices: readonly number[]
   return found.connections;
 }
 
-function measure(
+export function measure(
   bench: Bench,
   { target, list }: Requests,
   connections: number,

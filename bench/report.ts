@@ -1,10 +1,13 @@
 /** The figures as JSON for programs and as Markdown for people. */
+import type { CrlRow, IssuingRow } from './certificates.ts';
 import type { MachineFacts } from './machine.ts';
 import type { CallRow, PrimitiveRow } from './measure.ts';
 import { batchItems } from './primitives.ts';
 
 /** The part of the yardstick that a call has to reach. */
 export const targetRatio = 0.85;
+/** Certificates that are stored and recorded, against checking and signing alone. */
+export const issuingTargetRatio = 0.5;
 export const readyTargetSeconds = 1;
 
 export interface Results {
@@ -12,6 +15,8 @@ export interface Results {
   readonly version: string;
   readonly machine: MachineFacts;
   readonly rows: readonly PrimitiveRow[];
+  readonly issuing: readonly IssuingRow[];
+  readonly crl: CrlRow | undefined;
   readonly start: {
     /** From starting the process to `ready`, median. */
     readonly readySeconds: number;
@@ -54,6 +59,7 @@ export function toMarkdown(results: Results): string {
     'R, E, yardstick and measured are operations a second; p50 and p99 are of one request; CPU is',
     'processor time of the service for one operation. The record was on throughout.',
     '',
+    ...issuingTable(results.issuing),
     ...table([
       ['', 'measured', 'target'],
       [
@@ -63,6 +69,7 @@ export function toMarkdown(results: Results): string {
       ],
       ['resident memory after start', memory(start.residentMebibytes), ''],
       ['resident memory after the load', memory(start.residentAfterLoadMebibytes), ''],
+      ...crlLines(results.crl),
       ['record entries written', String(record.entries), ''],
       ...rows.map((row) => [
         `record behind after single calls, ${row.title}`,
@@ -74,6 +81,48 @@ export function toMarkdown(results: Results): string {
     `The run took ${Math.round(results.seconds)} s.`,
   ];
   return `${lines.join('\n')}\n`;
+}
+
+function issuingTable(rows: readonly IssuingRow[]): string[] {
+  if (rows.length === 0) return [];
+  const head = ['', 'bare', 'measured', 'ratio', `≥ ${issuingTargetRatio}`];
+  const line = (title: string, row: IssuingRow, kind: 'single' | 'batch') => {
+    const figures = row[kind];
+    const cpu = figures.serverCpuMicroseconds;
+    return [
+      title,
+      count(row.barePerSecond),
+      count(figures.perSecond),
+      figures.ratio.toFixed(2),
+      verdict(figures.ratio >= issuingTargetRatio),
+      String(figures.connections),
+      `${figures.p50Milliseconds.toFixed(1)} ms`,
+      `${figures.p99Milliseconds.toFixed(1)} ms`,
+      cpu === undefined ? '' : `${cpu.toFixed(0)} µs`,
+    ];
+  };
+  return [
+    ...table([
+      [...head, 'connections', 'p50', 'p99', 'CPU'],
+      ...rows.flatMap((row) => [
+        line(`${row.title}, single`, row, 'single'),
+        line(`${row.title}, batch of ${batchItems}`, row, 'batch'),
+      ]),
+    ]),
+    '',
+    'Certificates a second from requests, stored and recorded. Bare: check the signature of the',
+    'request, write the certificate, sign it, on all cores, and nothing else.',
+    '',
+  ];
+}
+
+function crlLines(crl: CrlRow | undefined): string[][] {
+  if (crl === undefined) return [];
+  const size = `${count(crl.entries)} entries, ${(crl.bytes / 1e6).toFixed(1)} MB`;
+  return [
+    [`CRL of ${size}: made and fetched in`, `${crl.publishSeconds.toFixed(2)} s`, ''],
+    ['longest wait of another call meanwhile', `${crl.longestCallMilliseconds.toFixed(0)} ms`, ''],
+  ];
 }
 
 function callLine(title: string, row: PrimitiveRow, call: CallRow, items: number): string[] {

@@ -76,7 +76,8 @@ export async function logIn(service: StartedService): Promise<LoggedIn> {
 /** Nothing of the caller's own settings gets in. */
 function environmentFor(data: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !/^(KEYREEVE_|NODE_OPT)/.test(name));
-  return { ...Object.fromEntries(kept), KEYREEVE_DATA: data, KEYREEVE_PORT: '0' };
+  const ports = { KEYREEVE_PORT: '0', KEYREEVE_HTTP_PORT: '0' };
+  return { ...Object.fromEntries(kept), KEYREEVE_DATA: data, ...ports };
 }
 
 function untilReady(

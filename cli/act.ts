@@ -10,6 +10,8 @@ import { clientOf, resolveSession, type Session } from './session.ts';
 export interface GlobalOptions {
   readonly url?: string;
   readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
   readonly json?: boolean;
 }
 

@@ -101,6 +101,29 @@ test('key create sends algorithm, schemes, labels and policy', async (t) => {
   });
 });
 
+test('key adopt sends what the keystore calls the key, and what the key demands of its place', async (t) => {
+  const { cli, service } = await loggedIn(t, (_, response) =>
+    json(response, { name: 'a', id: 'key_1', algorithm: 'p-256', purpose: 'sign', schemes: [] }),
+  );
+  const words = ['key', 'adopt', 'a', '--keystore', 'hsm', '--purpose', 'sign'];
+  const demands = ['--export-lock', 'on', '--assurance', 'fips-140-2-level-3'];
+  const ran = await cli.run([...words, '--object', 'their key', '--object-id', '0a', ...demands]);
+  assert.equal(ran.code, 0, ran.error);
+  assert.match(ran.error, /adopted a \(key_1\): p-256 to sign/);
+  assert.deepEqual(sentBody(service), {
+    name: 'a',
+    purpose: 'sign',
+    keystore: 'hsm',
+    labels: {},
+    policy: { exportLocked: true, assurance: 'fips-140-2-level-3' },
+    object: 'their key',
+    objectId: '0a',
+  });
+  const wrong = await cli.run([...words, '--object', 'their key', '--export-lock', 'maybe']);
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.error, /--export-lock is "on" or "off"/);
+});
+
 test('key update keeps of the policy what it does not name, and says which revision it saw', async (t) => {
   const { cli, service } = await loggedIn(t, (_, response) =>
     json(response, {

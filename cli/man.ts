@@ -6,6 +6,8 @@ import { type CommandNode, commandTree, flatten, type OptionNode } from './tree.
 const environment = [
   ['KEYREEVE_URL', 'Address of the service, such as https://127.0.0.1:8443.'],
   ['KEYREEVE_TOKEN', 'Token to call with, in place of that of the profile.'],
+  ['KEYREEVE_CERT_FILE', 'PEM file with a client certificate to call with, in place of a token.'],
+  ['KEYREEVE_KEY_FILE', 'PEM file of mode 0600 with the private key of that certificate.'],
   ['KEYREEVE_CA_FILE', 'PEM file with the CA of the service, in place of that of the profile.'],
   ['XDG_CONFIG_HOME', 'Folder of configurations, ~/.config where it is not set.'],
   ['NO_COLOR', 'No colours, whatever its value.'],

@@ -5,9 +5,14 @@ import { addAccessCommands } from './commands/access.ts';
 import { addAgreementCommands } from './commands/agree.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addBackupCommands } from './commands/backup.ts';
+import { addAuthorityCommands } from './commands/ca.ts';
+import { addCertificateCommands } from './commands/cert.ts';
+import { addProfileCommands } from './commands/certificate-profile.ts';
+import { addCrlCommands } from './commands/crl.ts';
 import { addDataKeyCommands } from './commands/data-key.ts';
 import { addEncryptionCommands } from './commands/encrypt.ts';
 import { addKeyCommands } from './commands/key.ts';
+import { addKeystoreCommands } from './commands/keystore.ts';
 import { addLoginCommands } from './commands/login.ts';
 import { addMacCommands } from './commands/mac.ts';
 import { addPrincipalCommands } from './commands/principal.ts';
@@ -26,6 +31,8 @@ export function buildProgram(state: RunState): Command {
     .version(version(), '-V, --version', 'print the version')
     .option('--url <url>', 'address of the service (KEYREEVE_URL)')
     .option('--ca-file <file>', 'certificate of the CA of the service, PEM (KEYREEVE_CA_FILE)')
+    .option('--cert-file <file>', 'client certificate to call with, PEM (KEYREEVE_CERT_FILE)')
+    .option('--key-file <file>', 'private key of the client certificate, PEM (KEYREEVE_KEY_FILE)')
     .option('--json', 'answers for programs: the objects of the API')
     .helpOption('-h, --help', 'show what the command takes')
     .configureHelp({ showGlobalOptions: true })
@@ -49,8 +56,13 @@ const groups = [
   addMacCommands,
   addWrapCommands,
   addAgreementCommands,
+  addAuthorityCommands,
+  addCertificateCommands,
+  addCrlCommands,
+  addProfileCommands,
   addAuditCommands,
   addBackupCommands,
+  addKeystoreCommands,
   addRootKeyCommands,
   addTokenCommands,
   addAccessCommands,

@@ -16,6 +16,7 @@ type SingleRouteId = Exclude<RouteId, `${string}.batch`>;
 
 const raw = '--in message --out made';
 const making = 'k --algorithm p-256 --purpose sign';
+const takingOver = 'ca import c --key message --certificate ca.pem --index index.txt';
 
 /**
  * The command that calls each route, with words that reach the service. A `.batch` route has the
@@ -24,6 +25,7 @@ const making = 'k --algorithm p-256 --purpose sign';
 const commandOf = {
   'key.create': `key create ${making}`,
   'key.import': `key import ${making} --in message`,
+  'key.adopt': 'key adopt k --keystore hsm --object LABEL --purpose sign',
   'key.list': 'key list',
   'key.show': 'key show k',
   'key.public': 'key public k --out made',
@@ -47,11 +49,47 @@ const commandOf = {
   'key.decapsulate': `decapsulate k ${raw}`,
   'random.make': 'random 16',
   login: 'login --code CODE',
+  'ca.create': 'ca create c --subject CN=c --algorithm p-256',
+  'ca.list': 'ca list',
+  'ca.show': 'ca show c',
+  'ca.chain': 'ca chain c',
+  'ca.update': 'ca update c --crl-every 1h',
+  'ca.rekey': 'ca rekey c',
+  'ca.renew': 'ca renew c',
+  'ca.import': takingOver,
+  'ca.import-certificates': takingOver,
+  'ca.import-finish': takingOver,
+  'crl.get': 'crl get --ca c --out made',
+  'crl.publish': 'crl publish --ca c',
+  'profile.list': 'profile list',
+  'profile.show': 'profile show tls-server',
+  'profile.apply': 'profile apply profile.json',
+  'profile.remove': 'profile remove mine',
+  'certificate.issue': 'cert issue --ca c --profile tls-server --csr message --out made',
+  'certificate.list': 'cert list',
+  'certificate.export': 'cert export --out made',
+  'certificate.show': 'cert show 1f',
+  'certificate.revoke': 'cert revoke 1f --reason keyCompromise',
+  'certificate.release': 'cert release 1f',
+  'certificate.purge': 'cert purge --ca c --expired-before 90d --yes',
+  'certificate.block-key': 'cert block-key peer.pub --reason leaked',
+  'certificate.blocked-keys': 'cert blocked-keys',
+  'certificate.unblock-key': `cert unblock-key ${'ab'.repeat(32)}`,
+  'keystore.add': 'keystore add hsm --uri pkcs11:token=t?module-path=/usr/lib/m.so',
+  'keystore.group': 'keystore group both --primary a --secondary b',
+  'keystore.list': 'keystore list',
+  'keystore.show': 'keystore show wrapped',
+  'keystore.test': 'keystore test wrapped',
+  'keystore.drill': 'keystore drill hsm',
+  'keystore.remove': 'keystore remove hsm',
   'principal.create': 'principal create ada --kind person',
   'principal.list': 'principal list',
   'principal.show': 'principal show me',
   'principal.update': 'principal disable ada',
   'principal.enrol': 'principal enrol ada',
+  'principal.bind': 'principal bind ada --ca c --dns ada.example.org',
+  'principal.bindings': 'principal bindings ada',
+  'principal.unbind': 'principal unbind bnd_1',
   'token.create': 'token create --ttl 1h',
   'token.list': 'token list',
   'token.revoke': 'token revoke current',
@@ -65,16 +103,17 @@ const commandOf = {
   'audit.retain': 'audit retain --before 365d',
   status: 'status',
   'backup.create': 'backup create made --recipient age1x',
+  'root-key.move': 'root-key move env:SAMPLE --online',
 } as const satisfies Record<SingleRouteId, string>;
 
 /** Commands that ask no service, or not this one's API. */
 const withoutRoute = new Set([
+  'cert request',
   'login-code',
   'logout',
   'backup verify',
   'backup restore',
   'upgrade',
-  'root-key move',
   'config check',
   'serve',
   'completion',
@@ -114,7 +153,10 @@ async function requestsOf(t: TestContext, id: RouteId, words: string): Promise<v
   writeFileSync(join(file('rules'), 'a.cedar'), 'permit(principal, action, resource);');
   const { publicKey } = generateKeyPairSync('x25519');
   writeFileSync(file('peer.pub'), publicKey.export({ format: 'pem', type: 'spki' }));
-  const names = ['message', 'made', 'made.too', 'rules', 'peer.pub', 'record'];
+  writeFileSync(file('profile.json'), '{}');
+  writeFileSync(file('index.txt'), 'V\t400101000000Z\t\t1000\tunknown\t/CN=a\n');
+  const inputs = ['message', 'rules', 'peer.pub', 'profile.json', 'ca.pem', 'index.txt'];
+  const names = [...inputs, 'made', 'made.too', 'record'];
   const code = formatLoginCode(Buffer.alloc(16), certificatePin(service.ca.x509).toString('hex'));
   await cli.run(
     words

@@ -1,7 +1,13 @@
 /** Which service a command talks to, and as whom. */
 import { readFileSync } from 'node:fs';
-import { type ApiClient, createClient, parseServiceUrl } from '../client/api-client.ts';
+import {
+  type ApiClient,
+  type ClientCertificate,
+  createClient,
+  parseServiceUrl,
+} from '../client/api-client.ts';
 import { KeyreeveError } from '../server/base/errors.ts';
+import { readClientCertificate } from './client-certificate.ts';
 import type { CliContext } from './context.ts';
 import { type Profile, readProfile } from './profile.ts';
 import { version } from './version.ts';
@@ -11,12 +17,16 @@ export const defaultUrl = 'https://127.0.0.1:8443';
 export interface ConnectionOptions {
   readonly url?: string;
   readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
 }
 
 export interface Session {
   readonly url: string;
   readonly caPem: string | undefined;
   readonly token: string | undefined;
+  /** Shown in place of a token. */
+  readonly clientCertificate: ClientCertificate | undefined;
   readonly profile: Profile | undefined;
   /** Whether the profile is about this service. */
   readonly isOfProfile: boolean;
@@ -24,7 +34,8 @@ export interface Session {
 
 /**
  * The address: option, then KEYREEVE_URL, then the profile. Token and CA of the profile go only to
- * the service that gave them: naming another address leaves them at home.
+ * the service that gave them: naming another address leaves them at home. A client certificate that
+ * is named goes before the token of the profile; one that an option names, before KEYREEVE_TOKEN.
  */
 export function resolveSession(context: CliContext, options: ConnectionOptions): Session {
   const { env } = context;
@@ -34,25 +45,33 @@ export function resolveSession(context: CliContext, options: ConnectionOptions):
   ).origin;
   const isOfProfile = profile !== undefined && profile.url === url;
   const caFile = options.caFile ?? (env.KEYREEVE_CA_FILE || undefined);
+  const clientCertificate = readClientCertificate(env, options);
+  const given = options.certFile === undefined ? env.KEYREEVE_TOKEN || undefined : undefined;
+  const remembered = isOfProfile && clientCertificate === undefined ? profile.token : undefined;
+  const token = given ?? remembered;
   return {
     url,
     caPem: caFile === undefined ? (isOfProfile ? profile.caPem : undefined) : readCa(caFile),
-    token: (env.KEYREEVE_TOKEN || undefined) ?? (isOfProfile ? profile.token : undefined),
+    token,
+    // The service would go by the token.
+    clientCertificate: token === undefined ? clientCertificate : undefined,
     profile,
     isOfProfile,
   };
 }
 
-/** A client for the session; `needsToken` refuses at once where nobody is logged in. */
+/** A client for the session; `needsToken` refuses at once where there is nothing to call with. */
 export function clientOf(session: Session, needsToken: boolean): ApiClient {
-  if (needsToken && session.token === undefined) {
+  const { token, clientCertificate } = session;
+  if (needsToken && token === undefined && clientCertificate === undefined) {
     throw new KeyreeveError('unauthenticated', `you are not logged in to ${session.url}`, {
-      hint: 'Log in with: keyreeve login --code CODE; or set KEYREEVE_TOKEN.',
+      hint: 'Log in with: keyreeve login --code CODE; or set KEYREEVE_TOKEN, or KEYREEVE_CERT_FILE and KEYREEVE_KEY_FILE.',
     });
   }
   return createClient({
     url: session.url,
-    token: session.token,
+    token,
+    clientCertificate,
     caPem: session.caPem,
     agentName: `keyreeve-cli/${version()}`,
   });

@@ -19,11 +19,21 @@ export interface ClientOptions {
   readonly token?: string | undefined;
   /** The only authority trusted; the system's own where left out. */
   readonly caPem?: string | undefined;
+  /** Shown in the handshake; it counts where no token is sent. */
+  readonly clientCertificate?: ClientCertificate | undefined;
   /** `User-Agent`, which the record keeps. */
   readonly agentName?: string;
   readonly timeoutSeconds?: number;
   /** Injected in tests. */
   readonly wait?: (milliseconds: number) => Promise<void>;
+}
+
+/** A certificate that logs in, with its private key. */
+export interface ClientCertificate {
+  /** PEM, perhaps with the certificates of the CAs above it. */
+  readonly certificate: string;
+  /** PEM without a passphrase, as bytes: never in a text that could be printed. */
+  readonly key: Buffer;
 }
 
 /** Which routes answer octets, and which JSON. */
@@ -84,6 +94,9 @@ export function createClient(options: ClientOptions): ApiClient {
     // Else NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment would hand the token to anybody.
     rejectUnauthorized: true,
     ...(options.caPem === undefined ? {} : { ca: options.caPem }),
+    ...(options.clientCertificate === undefined
+      ? {}
+      : { cert: options.clientCertificate.certificate, key: options.clientCertificate.key }),
   });
   const wait = options.wait ?? pause;
 

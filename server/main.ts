@@ -1,5 +1,6 @@
 import { enableCompileCache } from 'node:module';
 import { compileCacheFolder } from '../bin/runtime.mjs';
+import type { Service } from './service.ts';
 
 /** Where the command looks for the service unless it is told. */
 const defaultUrl = 'https://127.0.0.1:8443';
@@ -25,15 +26,22 @@ export async function serve(environment: NodeJS.ProcessEnv = process.env): Promi
     const service = await startService({ config, log, progress: say });
     // Whoever reads that it is ready may ask it to stop the next instant.
     stopOnSignal(service);
-    say(`ready ${service.url}`);
-    if (service.firstLoginCode !== undefined) {
-      say(`first login: npx --no-install keyreeve login --code ${service.firstLoginCode}`);
-      if (service.url !== defaultUrl) say(`before it: export KEYREEVE_URL=${service.url}`);
-    }
+    say(readyLines(service).join('\n'));
   } catch (error) {
     process.stderr.write(renderStartError(error));
     process.exitCode = 1;
   }
+}
+
+/** Said in one piece: who reads the first of them has the others too. */
+function readyLines({ url, httpUrl, firstLoginCode }: Service): string[] {
+  const lines = [`ready ${url}`];
+  if (httpUrl !== undefined) lines.push(`public files ${httpUrl}`);
+  if (firstLoginCode !== undefined) {
+    lines.push(`first login: npx --no-install keyreeve login --code ${firstLoginCode}`);
+    if (url !== defaultUrl) lines.push(`before it: export KEYREEVE_URL=${url}`);
+  }
+  return lines;
 }
 
 function say(line: string): void {

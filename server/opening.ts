@@ -1,49 +1,70 @@
 import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
+import type { Clock } from './base/clock.ts';
 import type { ClockGuard } from './base/clock-guard.ts';
 import { KeyreeveError } from './base/errors.ts';
 import { newId } from './base/ids.ts';
-import type { Config, Seal } from './config/config.ts';
+import type { Config } from './config/config.ts';
+import type { ModulePlaces } from './hardware/hardware.ts';
 import { adoptCurrentKey, currentKeyName, type Keys } from './keys/keys.ts';
 import {
   createFileKeystore,
+  createRefusedPins,
   createRootKey,
   createWrappedKeystore,
-  formatSealLocation,
   Keystores,
+  nameSealLocation,
   openRootKey,
+  openStoreKeys,
   type RootKey,
+  type RootKeySurroundings,
+  RootKeys,
   readPassphraseFile,
   type SealLocation,
   type StoreKeys,
   sealedFingerprint,
+  sealLocation,
+  whereRootKeyIs,
 } from './keystores/keystores.ts';
 import type { Storage } from './storage/storage.ts';
 
-export function sealLocation(seal: Seal): SealLocation {
-  if (seal.kind === 'path') return { kind: 'folder', path: seal.path };
-  if (seal.kind === 'env') return { kind: 'environment', name: seal.variable };
-  return { kind: 'credential', name: seal.name };
+/** The root key, the store keys below it, and what a move of the root key needs. */
+export async function openRootKeys(
+  config: Config,
+  storage: Storage,
+  { log, clock, progress }: { log: Logger; clock: Clock; progress: (text: string) => void },
+) {
+  const surroundings = { log, clock, refusedPins: createRefusedPins(storage) };
+  const location = sealLocation(config.seal);
+  const rootKey = await openOrMakeRootKey(storage, location, progress, surroundings);
+  const rootKeys = new RootKeys(rootKey);
+  try {
+    return { rootKeys, surroundings, storeKeys: await openStoreKeys(storage, rootKey, clock) };
+  } catch (error) {
+    await rootKeys.close();
+    throw error;
+  }
 }
 
 /** A new database gets a root key; one that was sealed needs the one that sealed it. */
-export async function openOrMakeRootKey(
+async function openOrMakeRootKey(
   storage: Storage,
   location: SealLocation,
   progress: (text: string) => void,
+  surroundings: RootKeySurroundings,
 ): Promise<RootKey> {
-  const rootKey = openRootKey(location);
+  const rootKey = await openRootKey(location, surroundings);
   if (rootKey !== undefined) return rootKey;
   const fingerprint = await sealedFingerprint(storage);
   if (fingerprint !== undefined) {
     throw new KeyreeveError(
       'root-key-missing',
-      `There is no root key at ${formatSealLocation(location)}; this data was sealed by ${fingerprint}.`,
-      { hint: 'Bring the root key back to that place, or point KEYREEVE_SEAL at it.' },
+      `There is no root key at ${nameSealLocation(location)}; this data was sealed by ${fingerprint}.`,
+      { hint: await whereRootKeyIs(storage) },
     );
   }
-  progress(`making the root key in ${formatSealLocation(location)}`);
-  return createRootKey(location);
+  progress(`making the root key in ${nameSealLocation(location)}`);
+  return createRootKey(location, surroundings);
 }
 
 export function openKeystores(config: Config, storeKeys: StoreKeys): Keystores {
@@ -59,6 +80,30 @@ export function openKeystores(config: Config, storeKeys: StoreKeys): Keystores {
           }),
         ]),
   ]);
+}
+
+/** Which PKCS #11 modules may be loaded, and what they get nothing of. */
+export function modulePlaces(config: Config): ModulePlaces {
+  const { data, seal, fileKeystore, pkcs11Modules } = config;
+  return {
+    folders: pkcs11Modules,
+    ownFolders: [
+      data,
+      ...(seal.kind === 'path' ? [seal.path] : []),
+      ...(fileKeystore === undefined ? [] : [fileKeystore.folder]),
+    ],
+  };
+}
+
+/** When the newest entry of the record was written: no clock may be before that. */
+export async function newestTime(storage: Storage): Promise<number | undefined> {
+  const row = await storage.db
+    .selectFrom('bundle')
+    .select('last_time')
+    .orderBy('number', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.last_time;
 }
 
 /** The id of this installation, made at the first start. */
@@ -79,10 +124,10 @@ export async function openInstallation(storage: Storage): Promise<string> {
   return value;
 }
 
-export function isSameDisk(config: Config): boolean {
-  if (config.seal.kind !== 'path') return false;
+/** True where it cannot be found out. */
+export function isSameDisk(folder: string, other: string): boolean {
   try {
-    return statSync(config.seal.path).dev === statSync(config.data).dev;
+    return statSync(folder).dev === statSync(other).dev;
   } catch {
     return true;
   }

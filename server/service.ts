@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
 import type { Logger } from 'pino';
+import { isHardware } from '../api/storage-classes.ts';
 import { createAccess, createLoginCode } from './access/access.ts';
 import { createRecord, entryEncoder } from './audit/audit.ts';
 import { type Clock, systemClock } from './base/clock.ts';
@@ -10,7 +11,9 @@ import { ensurePrivateFolder } from './base/files.ts';
 import { version } from './base/version.ts';
 import { Commands } from './commands/commands.ts';
 import type { Config } from './config/config.ts';
-import { createHttpServer, type HttpLimits } from './http/http.ts';
+import { requireLocalKey } from './crypto/crypto.ts';
+import { openHardware, requireModuleOf } from './hardware/hardware.ts';
+import { createHttpServer, createPublicFileServer, type HttpLimits } from './http/http.ts';
 import {
   createAuditHandlers,
   createStatusHandler,
@@ -23,18 +26,26 @@ import {
   Keys,
   settleIntents,
 } from './keys/keys.ts';
-import { openStoreKeys, secretSealer } from './keystores/keystores.ts';
+import { secretSealer } from './keystores/keystores.ts';
 import {
   isSameDisk,
+  modulePlaces,
+  newestTime,
   openInstallation,
   openKeystores,
-  openOrMakeRootKey,
-  sealLocation,
+  openRootKeys,
   seedCurrentKey,
   withTrustedClock,
 } from './opening.ts';
-import { certificateNames, openSystemTls, type SystemTls } from './pki/pki.ts';
-import { createBackups, createTombstones } from './recovery/recovery.ts';
+import {
+  certificateNames,
+  createPki,
+  destructionGuards,
+  openSystemTls,
+  type Pki,
+  type SystemTls,
+} from './pki/pki.ts';
+import { createBackups, createRootKeyMoves, createTombstones } from './recovery/recovery.ts';
 import { Schedule } from './schedule/schedule.ts';
 import { openStorage, type Storage } from './storage/storage.ts';
 
@@ -43,6 +54,8 @@ const tlsKeyName = 'system/tls';
 const destructionSeconds = 10;
 const clockCompareSeconds = 10;
 const cleaningSeconds = 600;
+const publishingSeconds = 1;
+const purgingSeconds = 3600;
 const renewalSeconds = 3600;
 
 export interface ServiceOptions {
@@ -52,12 +65,16 @@ export interface ServiceOptions {
   readonly limits?: Partial<HttpLimits>;
   /** Holds every answer against its schema: for tests. */
   readonly checkAnswers?: boolean;
+  /** How often the service's own certificate is looked at (3600): for tests. */
+  readonly renewalSeconds?: number;
   /** Told what is being done, for people who wait. */
   readonly progress?: (text: string) => void;
 }
 
 export interface Service {
   readonly url: string;
+  /** Where public files are served by plain HTTP; undefined where that is off. */
+  readonly httpUrl: string | undefined;
   /** A code for the first login, where nobody has logged in yet. */
   readonly firstLoginCode: string | undefined;
   readonly caPem: string;
@@ -67,7 +84,8 @@ export interface Service {
 
 /**
  * Starts the service: the one place where its parts are wired together. Opened in this order, each
- * resting on those before: storage, root key, keystores, access, keys, record, TLS, HTTP.
+ * resting on those before: storage, root key, keystores, access, keys, record, certificates, TLS,
+ * HTTP.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const started: (() => Promise<unknown>)[] = [];
@@ -104,9 +122,13 @@ async function wire(
   requireClockAfter(clock, await newestTime(storage));
 
   // 2. The root key, and the keystores below it.
-  const rootKey = await openOrMakeRootKey(storage, sealLocation(config.seal), progress);
-  const storeKeys = await openStoreKeys(storage, rootKey, clock);
+  const opening = await openRootKeys(config, storage, { log, clock, progress });
+  const { rootKeys, surroundings, storeKeys } = opening;
+  onStarted(() => rootKeys.close());
   const keystores = openKeystores(config, storeKeys);
+  const places = modulePlaces(config);
+  const hardware = await openHardware({ storage, keystores, clock, log, places });
+  onStarted(() => hardware.stop());
   const installationId = await openInstallation(storage);
 
   // 3. Access, commands and keys.
@@ -133,6 +155,8 @@ async function wire(
     clock,
     authorise,
     principalId: (reference) => access.principalId(reference),
+    storageTable: config.storageTable,
+    destructionGuards: destructionGuards(storage),
   });
 
   // 4. The record, then what a crash left half done.
@@ -148,23 +172,41 @@ async function wire(
   });
   await record.start();
   onStarted(() => record.stop());
-  await settleIntents(keys);
+  // Tokens may be away, and nobody waits for them: see below.
+  await settleIntents(keys, { among: ({ kind }) => !isHardware(kind) });
   await seedCurrentKey(config, keys, log);
   const backups = createBackups({
     storage,
     clock,
     installationId,
-    rootKey,
+    rootKeys,
     record,
     keyFilesFolder: config.fileKeystore?.folder,
     temporaryFolder: join(config.data, 'tmp'),
   });
   await backups.settle();
+  const rootKeyMoves = createRootKeyMoves({
+    ...{ storage, clock, rootKeys, surroundings },
+    allowKeystore: (uri) => requireModuleOf(uri, places),
+    dataFolder: config.data,
+    checkpoints: config.checkpoints,
+  });
+  await rootKeyMoves.settle();
 
-  // 5. TLS of our own.
+  // 5. Certificates, and TLS of our own.
+  const pki = createPki({
+    ...{ storage, keys, clock, log },
+    isClockUnsafe: () => guard.isUnsafe,
+    baseUrl: config.pkiUrl,
+  });
+  onStarted(() => pki.stop());
+  await pki.settle();
   tls = await openSystemTls({
     folder: join(config.data, 'tls'),
-    caKey: async () => (await keys.systemKey(tlsKeyName, 'p-256', 'ca')).privateKey,
+    caKey: async () => {
+      const { privateKey } = await keys.systemKey(tlsKeyName, 'p-256', 'ca');
+      return requireLocalKey(privateKey, 'serve TLS');
+    },
     sealer: storeKeys,
     names: certificateNames({
       listen: config.listen,
@@ -176,6 +218,7 @@ async function wire(
 
   // 6. HTTP, with the handlers of every feature.
   const startedAt = clock.now();
+  let publicFiles: PublicFileListener | undefined;
   const metrics = new ServiceMetrics(storage);
   const http = await createHttpServer({
     handlers: {
@@ -188,6 +231,7 @@ async function wire(
         onUse: (...use) => metrics.countUse(...use),
       }),
       ...access.handlers(commands),
+      ...pki.handlers(commands),
       ...createAuditHandlers({
         record,
         commands,
@@ -196,7 +240,9 @@ async function wire(
         principalId: (reference) => access.principalId(reference),
         archiveFolder: config.archive,
       }),
+      ...hardware.handlers(authorise, commands),
       ...backups.handlers(commands),
+      ...rootKeyMoves.handlers(commands),
       ...createStatusHandler({
         version: version(),
         installationId,
@@ -204,10 +250,11 @@ async function wire(
         storage,
         keystores,
         keys,
-        rootKey,
-        isSameDisk: isSameDisk(config),
+        rootKey: () => rootKeys.inForce(storage),
+        isSameDisk: (folder) => isSameDisk(folder, config.data),
         record,
         tlsExpiresAt: () => tls.expiresAt,
+        certificates: () => pki.status(publicFiles?.url),
         authorise,
         clock,
       }),
@@ -216,7 +263,11 @@ async function wire(
     authorise,
     tls: tls.options,
     health: () => healthOf(storage, guard),
-    metrics: () => metrics.samples(),
+    metrics: async () => [
+      ...(await metrics.samples()),
+      ...(await pki.samples()),
+      ...hardware.samples(),
+    ],
     log,
     clock,
     version: version(),
@@ -227,7 +278,16 @@ async function wire(
   await access.ready();
   const { url } = await http.listen({ address: config.listen, port: config.port });
 
-  // 7. What repeats.
+  await access.followClientAuthorities((clientAuthorities) =>
+    http.reloadTls({ clientAuthorities }),
+  );
+  publicFiles = await servePublicFiles(config, pki, clock, log);
+  onStarted(async () => publicFiles?.close());
+
+  // 7. What repeats. What a crash left in a token is settled when the token answers.
+  hardware.watch((keystore) =>
+    settleIntents(keys, { among: (one) => one === keystore, before: startedAt }),
+  );
   const schedule = new Schedule(log);
   onStarted(() => schedule.stop());
   const tombstones = createTombstones({ folder: config.checkpoints, storage, sealer: storeKeys });
@@ -241,8 +301,12 @@ async function wire(
   schedule.every('forgetting what expired', cleaningSeconds, () =>
     storage.commit({ steps: [...access.expired(), commands.expired()], entries: [] }),
   );
-  schedule.every('renewing the certificate', renewalSeconds, async () => {
-    if (await tls.renewIfDue()) http.reloadTls(tls.options);
+  schedule.every('publishing CRLs', publishingSeconds, () => pki.round());
+  schedule.every('forgetting expired certificates', purgingSeconds, () => pki.purge());
+  schedule.every('renewing the certificate', options.renewalSeconds ?? renewalSeconds, async () => {
+    // A certificate by a wrong clock is one that nobody takes.
+    if (guard.isUnsafe) return;
+    if (await tls.renewIfDue()) http.reloadTls({ tls: tls.options });
   });
   schedule.every('comparing clocks', clockCompareSeconds, () =>
     compareClocks(storage, clock, guard, log),
@@ -250,27 +314,39 @@ async function wire(
 
   return {
     url,
+    httpUrl: publicFiles?.url,
     caPem: tls.caPem,
     installationId,
     firstLoginCode: await firstLoginCode(config, storage, tls, clock),
     // What was begun last is ended first: no request loses its storage.
     stop: async () => {
-      await http.close();
+      await Promise.all([http.close(), publicFiles?.close()]);
       await schedule.stop();
+      await pki.stop();
+      await hardware.stop();
       await record.stop();
+      await rootKeys.close();
       await storage.close();
     },
   };
 }
 
-async function newestTime(storage: Storage): Promise<number | undefined> {
-  const row = await storage.db
-    .selectFrom('bundle')
-    .select('last_time')
-    .orderBy('number', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  return row?.last_time;
+interface PublicFileListener {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Plain HTTP, for what CAs tell the world; nothing where it is off. */
+async function servePublicFiles(
+  config: Config,
+  pki: Pki,
+  clock: Clock,
+  log: Logger,
+): Promise<PublicFileListener | undefined> {
+  if (config.httpPort === undefined) return undefined;
+  const server = createPublicFileServer({ files: (path) => pki.file(path), clock, log });
+  const { url } = await server.listen({ address: config.listen, port: config.httpPort });
+  return { url, close: () => server.close() };
 }
 
 /** Readiness is shown to anybody: it names no paths. `status` says more to those who may know. */

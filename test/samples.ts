@@ -3,12 +3,19 @@ import type { RequestOf } from '../client/api-client.ts';
 
 const data = 'aGVsbG8=';
 const key = { params: { key: 'samples/key' } } as const;
+const ca = { params: { ca: 'samples/ca' } } as const;
+const certificate = { params: { serial: '1f' } } as const;
+const issuing = { ca: 'samples/ca', profile: 'tls-server', csr: data } as const;
+const fingerprint = 'ab'.repeat(32);
 
 /** A well-formed request for every route: what is refused is then refused for another reason. */
 export const samples: { readonly [Id in RouteId]: RequestOf<Id> } = {
   'key.create': { body: { name: 'samples/new', algorithm: 'p-256', purpose: 'sign' } },
   'key.import': {
     body: { name: 'samples/taken', algorithm: 'p-256', purpose: 'sign', material: data },
+  },
+  'key.adopt': {
+    body: { name: 'samples/adopted', purpose: 'sign', keystore: 'file', object: 'elsewhere' },
   },
   'key.list': {},
   'key.show': key,
@@ -45,6 +52,57 @@ export const samples: { readonly [Id in RouteId]: RequestOf<Id> } = {
   'key.decapsulate': { ...key, body: { ciphertext: data } },
   'key.decapsulate.batch': { ...key, body: { items: [{ ciphertext: data }] } },
   'random.make': { body: { length: 16 } },
+  'ca.create': { body: { name: 'samples/ca', subject: 'CN=Samples', algorithm: 'p-256' } },
+  'ca.list': {},
+  'ca.show': ca,
+  'ca.chain': ca,
+  'ca.update': { ...ca, body: { settings: { crlEverySeconds: 3600 } } },
+  'ca.rekey': { ...ca, body: {} },
+  'ca.renew': { ...ca, body: {} },
+  'ca.import': { body: { name: 'samples/taken-ca', key: data, certificate: data } },
+  'ca.import-certificates': { ...ca, body: { index: '' } },
+  'ca.import-finish': { ...ca, body: { issued: 0, revoked: 0 } },
+  'crl.get': ca,
+  'crl.publish': { ...ca, body: {} },
+  'profile.list': {},
+  'profile.show': { params: { profile: 'tls-server' } },
+  'profile.apply': {
+    body: {
+      name: 'samples',
+      title: 'Samples',
+      what: 'For tests.',
+      keyUsage: ['digitalSignature'],
+      validitySeconds: 86_400,
+      validitySecondsMax: 86_400,
+    },
+  },
+  'profile.remove': { params: { profile: 'samples' } },
+  'certificate.issue': { body: issuing },
+  'certificate.issue.batch': { body: { items: [issuing] } },
+  'certificate.list': {},
+  'certificate.export': { body: {} },
+  'certificate.show': certificate,
+  'certificate.revoke': { ...certificate, body: {} },
+  'certificate.release': { ...certificate, body: {} },
+  'certificate.purge': { body: { ca: 'samples/ca', expiredBefore: '2020-01-01T00:00:00.000Z' } },
+  'certificate.block-key': { body: { key: fingerprint, reason: 'samples' } },
+  'certificate.blocked-keys': {},
+  'certificate.unblock-key': { params: { fingerprint } },
+  'keystore.add': {
+    body: { name: 'samples', uri: 'pkcs11:token=none?module-path=/usr/lib/no-module.so' },
+  },
+  'keystore.group': { body: { name: 'samples-both', primary: 'none', secondary: 'no-other' } },
+  'keystore.list': {},
+  'keystore.show': { params: { keystore: 'wrapped' } },
+  'keystore.test': { params: { keystore: 'wrapped' }, body: {} },
+  'keystore.drill': { params: { keystore: 'samples' }, body: {} },
+  'keystore.remove': { params: { keystore: 'samples' } },
+  'principal.bind': {
+    params: { principal: 'administrator' },
+    body: { ca: 'samples/ca', kind: 'dns', value: 'samples.example.org' },
+  },
+  'principal.bindings': { params: { principal: 'administrator' } },
+  'principal.unbind': { params: { binding: 'bnd_another' } },
   login: { body: { code: 'no code' } },
   'principal.create': { body: { name: 'somebody', kind: 'person' } },
   'principal.list': {},
@@ -64,4 +122,5 @@ export const samples: { readonly [Id in RouteId]: RequestOf<Id> } = {
   'audit.retain': { body: { before: '2020-01-01T00:00:00.000Z' } },
   status: {},
   'backup.create': { body: { passphrase: 'correct horse battery' } },
+  'root-key.move': { body: { to: 'env:SAMPLE' } },
 };

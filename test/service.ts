@@ -21,6 +21,8 @@ export interface Cleanup {
 export interface RunningService {
   readonly process: ChildProcess;
   readonly url: string;
+  /** Where it serves public files by plain HTTP; undefined where that is off. */
+  readonly httpUrl: string | undefined;
   /** The first-login code, where it printed one. */
   readonly loginCode: string | undefined;
   /** Everything it printed so far, both streams. */
@@ -63,6 +65,7 @@ export function makeInstallation(
       ...Object.fromEntries(kept),
       KEYREEVE_DATA: data,
       KEYREEVE_PORT: '0',
+      KEYREEVE_HTTP_PORT: '0',
       XDG_CONFIG_HOME: join(folder, 'config'),
       ...extra,
     },
@@ -99,6 +102,7 @@ export async function startService(
     return exited;
   });
   let loginCode: string | undefined;
+  let httpUrl: string | undefined;
   const url = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new Error(`not ready after ${startTimeoutSeconds} s: ${output}`)),
@@ -113,6 +117,7 @@ export async function startService(
     createInterface({ input: child.stdout }).on('line', (line) => {
       output += `${line}\n`;
       if (line.startsWith('ready ')) ready = line.slice('ready '.length);
+      if (line.startsWith('public files ')) httpUrl = line.slice('public files '.length);
       if (line.startsWith('first login: ')) loginCode = line.split(' ').at(-1)!;
       if (ready !== undefined) {
         clearTimeout(timer);
@@ -125,6 +130,7 @@ export async function startService(
   return {
     process: child,
     url,
+    httpUrl,
     loginCode,
     output: () => output,
     stop: (signal = 'SIGTERM') => {

@@ -45,8 +45,11 @@ export function sitAt(
   prompt: string,
   answer: string,
 ): Sitting {
-  const { KEYREEVE_DATA = '', KEYREEVE_PORT = '', XDG_CONFIG_HOME = '' } = installation.environment;
-  const settings = { KEYREEVE_DATA, KEYREEVE_PORT, XDG_CONFIG_HOME, NO_COLOR: '1' };
+  const { environment } = installation;
+  const { KEYREEVE_DATA = '', KEYREEVE_PORT = '', XDG_CONFIG_HOME = '' } = environment;
+  const { KEYREEVE_HTTP_PORT = '' } = environment;
+  const ports = { KEYREEVE_PORT, KEYREEVE_HTTP_PORT };
+  const settings = { KEYREEVE_DATA, ...ports, XDG_CONFIG_HOME, NO_COLOR: '1' };
   const command = [
     'env',
     ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),

@@ -23,6 +23,7 @@ const tasks = {
   'test:long': ['tools/test.ts', '--long'],
   check: ['tools/check.ts'],
   bench: ['bench/bench.ts'],
+  'build:pkcs11': ['tools/build-pkcs11.ts'],
   'generate-keys': ['cli/generate-keys.ts'],
   // Stripping types by hand is marked as experimental; running TypeScript is not.
   pack: ['--disable-warning=ExperimentalWarning', 'tools/pack.ts'],

@@ -72,6 +72,19 @@ export const keyImportBody = z.strictObject({
 });
 export type KeyImportBody = z.output<typeof keyImportBody>;
 
+export const keyAdoptBody = z.strictObject({
+  name: fields.keyName,
+  purpose: fields.purpose,
+  schemes: making.schemes,
+  keystore: z.string().max(60),
+  labels: making.labels,
+  policy: making.policy,
+  owner: making.owner,
+  object: fields.objectLabel.optional(),
+  objectId: fields.objectId.optional(),
+});
+export type KeyAdoptBody = z.output<typeof keyAdoptBody>;
+
 /** The native API's key routes. */
 export const keyRoutes = {
   'key.create': {
@@ -91,6 +104,16 @@ export const keyRoutes = {
     authentication: 'token',
     kind: 'command',
     body: keyImportBody,
+    response: keyView,
+    status: 201,
+  },
+  'key.adopt': {
+    method: 'POST',
+    path: '/api/v1/keys/adopt',
+    summary: 'Take a key over that lies in a keystore already, in place',
+    authentication: 'token',
+    kind: 'command',
+    body: keyAdoptBody,
     response: keyView,
     status: 201,
   },

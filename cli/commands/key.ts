@@ -9,7 +9,7 @@ import {
   setState,
   updateKey,
 } from '../keys/change.ts';
-import { createKey, importKey } from '../keys/make.ts';
+import { adoptKey, createKey, importKey } from '../keys/make.ts';
 import { listKeys, showKey } from '../keys/view.ts';
 
 export function addKeyCommands(program: Command, state: RunState): void {
@@ -59,6 +59,15 @@ function addMaking(key: Command, state: RunState): void {
     .option('--wrapping-key <name>', 'the key that it is wrapped for')
     .option('--wrapping-scheme <scheme>', 'rsa-aes-kwp or aes-kwp')
     .action(act(state, importKey));
+  policyOptions(
+    purposeOptions(key.command('adopt'))
+      .requiredOption('--keystore <name>', 'where it lies')
+      .option('--object <label>', 'its label in the token, or the name of its key file')
+      .option('--object-id <hex>', 'its id in the token (CKA_ID)'),
+  )
+    .description('take over a key that lies in a keystore already, in place')
+    .argument('<name>')
+    .action(act(state, adoptKey));
 }
 
 function addLife(key: Command, state: RunState): void {
@@ -92,24 +101,40 @@ function addLife(key: Command, state: RunState): void {
 }
 
 function makingOptions(command: Command): Command {
-  command
-    .requiredOption('--algorithm <algorithm>', 'such as rsa-3072, p-256, ed25519, aes-256')
+  command.requiredOption('--algorithm <algorithm>', 'such as rsa-3072, p-256, ed25519, aes-256');
+  return policyOptions(
+    purposeOptions(command).option('--keystore <name>', 'where the private key lives'),
+  );
+}
+
+/** What every key has, however it comes to be. */
+function purposeOptions(command: Command): Command {
+  return command
     .requiredOption('--purpose <purpose>', 'sign, encrypt, mac, wrap, agree, encapsulate, ca')
     .option('--scheme <scheme>', 'what it may be used with; the first is the default', gather)
-    .option('--keystore <name>', 'where the private key lives')
     .option('--label <name=value>', 'several times', gather)
     .option('--owner <principal>', 'who answers for the key; you, if left out');
-  return policyOptions(command);
 }
 
 function policyOptions(command: Command): Command {
+  command.option('--validity <duration>', 'how long a version protects new data');
+  return furtherPolicyOptions(command);
+}
+
+/** Those of them that a CA has too: its validity is that of its certificate. */
+export function furtherPolicyOptions(command: Command): Command {
   return command
-    .option('--validity <duration>', 'how long a version protects new data')
     .option('--rotate-every <duration>', 'when it is due to be rotated')
     .option('--on-rotation <what>', 'the old version: overlap, supersede or expire')
     .option('--overlap <duration>', 'how long the old version stays active')
     .option('--allowed-keystore <name>', 'where versions may be made; several times', gather)
+    .option(
+      '--storage <class>',
+      'class of the storage table, such as tls-server; fixed at creation',
+    )
     .option('--recovery <kind>', 'replica: in backups; none: not; fixed at creation')
+    .option('--export-lock <on|off>', 'on: the private half never leaves its keystore')
+    .option('--assurance <level>', 'what its keystore must have, such as fips-140-2-level-3')
     .option('--destroy-after <duration>', 'how long a destruction waits at least')
     .option('--review-every <duration>', 'how often the owner has to review it');
 }

@@ -87,7 +87,8 @@ function printStatus(
   principal: string | undefined,
   answer: ResponseOf<Routes['status']>,
 ): void {
-  const { database, rootKey, record, keys, keystores } = answer;
+  const { database, rootKey, record, keys, keystores, authorities, publication } = answer;
+  const { valid, revoked, expired } = authorities.certificates;
   const readiness = (part: { ready: boolean; reason: string | null }) =>
     part.ready ? 'ready' : `not ready: ${part.reason ?? 'no reason given'}`;
   const waiting = record.waiting > 0 ? `, ${record.waiting} waiting` : '';
@@ -100,6 +101,7 @@ function printStatus(
       (store) => [`keystore ${store.name}`, `${store.kind}, ${readiness(store)}`] as const,
     ),
     ['root key', `${rootKey.kind} ${rootKey.location}, ${rootKey.fingerprint}`],
+    ['root key away', rootKey.reason ?? undefined],
     ['protects', rootKey.protects],
     ['advice', rootKey.advice === '' ? undefined : rootKey.advice],
     ['record', `${record.origin}, ${record.size} entries${waiting}`],
@@ -108,9 +110,28 @@ function printStatus(
       'keys',
       `${keys.total}, to be rotated ${keys.rotationDue}, to be destroyed ${keys.pendingDestruction}`,
     ],
+    [
+      'CAs',
+      `${authorities.total}; certificates: ${valid} valid, ${revoked} revoked, ${expired} expired`,
+    ],
+    ['public files', publicFiles(publication)],
+    ['next CRL', nextCrl(publication)],
     ['last backup', answer.backup.lastAt ?? 'none'],
     ['certificate', `until ${answer.tls.expiresAt}`],
   ]);
+}
+
+type PublicationStatus = ResponseOf<Routes['status']>['publication'];
+
+function publicFiles({ url, base }: PublicationStatus): string {
+  const addresses = base ?? 'no addresses in certificates (KEYREEVE_PKI_URL)';
+  return `${url ?? 'not served (KEYREEVE_HTTP_PORT)'}, ${addresses}`;
+}
+
+function nextCrl({ nextDueAt, overdue, problems }: PublicationStatus): string {
+  const due = overdue > 0 ? `${overdue} overdue` : (nextDueAt ?? 'none');
+  const reasons = problems.map(({ ca, version, reason }) => `${ca}@${version}: ${reason}`);
+  return [due, ...reasons].join('; ');
 }
 
 async function logout(tools: Tools): Promise<void> {

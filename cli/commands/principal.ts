@@ -4,6 +4,7 @@ import type { Routes } from '../../api/routes.ts';
 import { KeyreeveError } from '../../server/base/errors.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { gather } from '../arguments.ts';
+import { bindPrincipal, listBindings, unbindPrincipal } from '../certificates/bindings.ts';
 import { parseDuration } from '../durations.ts';
 import { collectPages, type PageOptions } from '../pages.ts';
 
@@ -52,6 +53,32 @@ export function addPrincipalCommands(program: Command, state: RunState): void {
     .argument('<name>')
     .option('--token-ttl <duration>', 'how long the token lasts that the login gives')
     .action(act(state, enrolPrincipal));
+  addBindings(principal, state);
+}
+
+function addBindings(principal: Command, state: RunState): void {
+  principal
+    .command('bind')
+    .description('let client certificates of a CA log in as it; name one thing that they carry')
+    .argument('<name>')
+    .requiredOption('--ca <name>', 'of this CA, directly')
+    .option('--dns <name>', 'this DNS name')
+    .option('--email <address>', 'this mail address')
+    .option('--uri <uri>', 'this URI, such as spiffe://example.org/builder')
+    .option('--subject <dn>', 'this whole subject')
+    .option('--key <key>', 'this public key: its SHA-256, or a PEM file')
+    .option('--certificate <file>', 'this certificate alone: its SHA-256, or a PEM file')
+    .action(act(state, bindPrincipal));
+  principal
+    .command('bindings')
+    .description('list the client certificates that log in as it')
+    .argument('<name>')
+    .action(act(state, listBindings));
+  principal
+    .command('unbind')
+    .description('end a binding: its certificates log in no more, from the next request on')
+    .argument('<id>')
+    .action(act(state, unbindPrincipal));
 }
 
 type Kind = 'person' | 'service' | 'device';

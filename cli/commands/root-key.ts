@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import type { MovedRootKey } from '../../server/recovery/recovery.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 
 export function addRootKeyCommands(program: Command, state: RunState): void {
@@ -6,15 +7,14 @@ export function addRootKeyCommands(program: Command, state: RunState): void {
   rootKey
     .command('move')
     .description('wrap all under a root key at another place; on the host, service stopped')
-    .argument('<to>', 'as in KEYREEVE_SEAL: a folder, env:NAME or credential:NAME')
+    .argument('<to>', 'as in KEYREEVE_SEAL: a folder, env:NAME, credential:NAME, pkcs11:…')
+    .option('--online', 'ask the running service to do it, without interruption')
     .action(act(state, move));
 }
 
-async function move(tools: Tools, _options: unknown, to: string): Promise<void> {
-  const { output, context } = tools;
-  const { loadConfig } = await import('../../server/config/config.ts');
-  const { moveRootKey } = await import('../../server/recovery/recovery.ts');
-  const result = await moveRootKey({ config: loadConfig(context.env), to });
+async function move(tools: Tools, options: { online?: boolean }, to: string): Promise<void> {
+  const { output } = tools;
+  const result = options.online === true ? await moveOnline(tools, to) : await moveHere(tools, to);
   output.data(result);
   output.note(
     result.moved
@@ -24,4 +24,14 @@ async function move(tools: Tools, _options: unknown, to: string): Promise<void> 
   output.note('before the next start set:');
   for (const [name, value] of Object.entries(result.settings)) output.print(`${name}=${value}`);
   output.note(result.advice);
+}
+
+function moveOnline(tools: Tools, to: string): Promise<MovedRootKey> {
+  return tools.client().call('root-key.move', { body: { to } });
+}
+
+async function moveHere({ context }: Tools, to: string): Promise<MovedRootKey> {
+  const { loadConfig } = await import('../../server/config/config.ts');
+  const { moveRootKey } = await import('../../server/recovery/recovery.ts');
+  return moveRootKey({ config: loadConfig(context.env), to });
 }

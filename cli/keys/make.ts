@@ -23,6 +23,12 @@ export interface ImportOptions extends MakeOptions {
   readonly wrappingScheme?: string;
 }
 
+export interface AdoptOptions extends Omit<MakeOptions, 'algorithm' | 'keystore'> {
+  readonly keystore: string;
+  readonly object?: string;
+  readonly objectId?: string;
+}
+
 /** Key files are small: 200,000 letters of base64. */
 const materialBytesMax = 150_000;
 
@@ -71,6 +77,19 @@ export async function importKey(tools: Tools, options: ImportOptions, name: stri
     },
   });
   report(tools, 'took in', key);
+}
+
+export async function adoptKey(tools: Tools, options: AdoptOptions, name: string): Promise<void> {
+  const { algorithm: _, ...wanted } = making(name, { ...options, algorithm: '' });
+  const key = await tools.client().call('key.adopt', {
+    body: {
+      ...wanted,
+      keystore: options.keystore,
+      object: options.object,
+      objectId: options.objectId,
+    },
+  });
+  report(tools, 'adopted', key);
 }
 
 function making(name: string, options: MakeOptions) {

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { policy } from '../../api/fields.ts';
+import { KeyreeveError } from '../../server/base/errors.ts';
 import { parseDuration } from '../durations.ts';
 
 export type PolicyInput = z.input<typeof policy>;
@@ -11,7 +12,10 @@ export interface PolicyOptions {
   readonly onRotation?: string;
   readonly overlap?: string;
   readonly allowedKeystore?: string[];
+  readonly storage?: string;
   readonly recovery?: string;
+  readonly exportLock?: string;
+  readonly assurance?: string;
   readonly destroyAfter?: string;
   readonly reviewEvery?: string;
 }
@@ -25,13 +29,24 @@ export function policyFromOptions(options: PolicyOptions): PolicyInput {
     onRotation: options.onRotation ?? (options.overlap === undefined ? undefined : 'overlap'),
     overlapSeconds: seconds(options.overlap),
     keystores: options.allowedKeystore,
+    storage: options.storage,
     recovery: options.recovery,
+    exportLocked: exportLocked(options.exportLock),
+    assurance: options.assurance,
     destroyAfterSeconds: seconds(options.destroyAfter),
     reviewEverySeconds: seconds(options.reviewEvery),
   };
   return Object.fromEntries(
     Object.entries(found).filter(([, value]) => value !== undefined),
   ) as PolicyInput;
+}
+
+function exportLocked(text: string | undefined): boolean | undefined {
+  if (text === undefined) return undefined;
+  if (text === 'on' || text === 'off') return text === 'on';
+  throw new KeyreeveError('invalid-request', `--export-lock is "on" or "off", not "${text}"`, {
+    hint: 'Leave it out: keys in hardware are locked in, others are not.',
+  });
 }
 
 function seconds(text: string | undefined): number | undefined {

@@ -1,6 +1,6 @@
 import { type Kysely, type Selectable, sql } from 'kysely';
 import { isId } from '../base/ids.ts';
-import type { Schema, Step, Storage } from '../storage/storage.ts';
+import { compiledOnce, type Schema, type Step, type Storage } from '../storage/storage.ts';
 
 export type PrincipalRow = Selectable<Schema['principal']>;
 export type TokenRow = Omit<Selectable<Schema['token']>, 'hash'>;
@@ -151,14 +151,18 @@ export class AccessStore {
   /** Fails a write unless the principal is active and as it was read. */
   principalUnchanged(id: string, revision: number): Step {
     return {
-      query: this.#locked(
-        this.#db
-          .selectFrom('principal')
-          .select('id')
-          .where('id', '=', id)
-          .where('revision', '=', revision)
-          .where('state', '=', 'active'),
-        'share',
+      // These three checks are a part of every write of every command.
+      query: compiledOnce(this.#storage, 'principal unchanged', [id, revision, 'active'], () =>
+        locked(
+          this.#storage,
+          this.#db
+            .selectFrom('principal')
+            .select('id')
+            .where('id', '=', id)
+            .where('revision', '=', revision)
+            .where('state', '=', 'active'),
+          'share',
+        ),
       ),
       expect: {
         rows: 1,
@@ -172,7 +176,8 @@ export class AccessStore {
   /** Fails a write unless another active administrator is left. */
   anotherAdministrator(id: string): Step {
     return {
-      query: this.#locked(
+      query: locked(
+        this.#storage,
         this.#db
           .selectFrom('principal')
           .select('id')
@@ -198,14 +203,17 @@ export class AccessStore {
   /** Fails a write unless the token may still be used. */
   tokenAlive(id: string, now: number): Step {
     return {
-      query: this.#locked(
-        this.#db
-          .selectFrom('token')
-          .select('id')
-          .where('id', '=', id)
-          .where('revoked_at', 'is', null)
-          .where('expires_at', '>', now),
-        'share',
+      query: compiledOnce(this.#storage, 'token alive', [id, now], () =>
+        locked(
+          this.#storage,
+          this.#db
+            .selectFrom('token')
+            .select('id')
+            .where('id', '=', id)
+            .where('revoked_at', 'is', null)
+            .where('expires_at', '>', now),
+          'share',
+        ),
       ),
       expect: {
         rows: 1,
@@ -256,11 +264,13 @@ export class AccessStore {
   /** Fails a write unless these rules are still the newest; 0 are the default ones, not stored. */
   rulesUnchanged(version: number): Step {
     return {
-      query: this.#db
-        .selectFrom('access_rules')
-        .select('version')
-        .where('version', '>=', version)
-        .compile(),
+      query: compiledOnce(this.#storage, 'rules unchanged', [version], () =>
+        this.#db
+          .selectFrom('access_rules')
+          .select('version')
+          .where('version', '>=', version)
+          .compile(),
+      ),
       expect: {
         rows: version === 0 ? 0 : 1,
         code: 'forbidden',
@@ -303,12 +313,16 @@ export class AccessStore {
       .innerJoin('principal', 'principal.id', 'token.principal_id')
       .select(tokenColumns);
   }
+}
 
-  /** Several processes write on PostgreSQL: what was looked at must not change before the commit. */
-  #locked(query: Lockable, how: 'share' | 'update') {
-    if (this.#storage.dialect === 'sqlite') return query.compile();
-    return how === 'share' ? query.forShare().compile() : query.forUpdate().compile();
-  }
+/** Several processes write on PostgreSQL: what was looked at must not change before the commit. */
+export function locked(
+  { dialect }: Pick<Storage, 'dialect'>,
+  query: Lockable,
+  how: 'share' | 'update',
+): Step['query'] {
+  if (dialect === 'sqlite') return query.compile();
+  return how === 'share' ? query.forShare().compile() : query.forUpdate().compile();
 }
 
 // Roles are stored as canonical JSON and come from a closed set: the quotes make this exact.

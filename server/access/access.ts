@@ -1,5 +1,6 @@
 import type { Action } from '../../api/actions.ts';
 import type { accessRoutes } from '../../api/routes/access.ts';
+import type { certificateRoutes } from '../../api/routes/certificates.ts';
 import type { Authorise, Caller, Resource } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Handlers } from '../base/handler.ts';
@@ -7,7 +8,13 @@ import type { Commands } from '../commands/commands.ts';
 import type { Step, Storage } from '../storage/storage.ts';
 import { AccessStore } from './access-store.ts';
 import { Authoriser } from './authorise.ts';
-import { Credentials, type IncomingCall } from './credentials.ts';
+import { BindingStore } from './binding-store.ts';
+import { Bindings } from './bindings.ts';
+import { CertificateStore } from './certificate-store.ts';
+import { ClientAuthorities } from './client-authorities.ts';
+import { ClientCertificates } from './client-certificates.ts';
+import type { IncomingCall } from './credential.ts';
+import { Credentials } from './credentials.ts';
 import { enrolmentHandlers } from './enrolment.ts';
 import { type LoginLog, loginHandlers } from './login.ts';
 import { Principals, principalNotFound } from './principals.ts';
@@ -17,7 +24,7 @@ import { ruleHandlers } from './rule-handlers.ts';
 import { RulesInForce } from './rules.ts';
 import { Tokens } from './tokens.ts';
 
-export type { IncomingCall } from './credentials.ts';
+export type { IncomingCall } from './credential.ts';
 export { createLoginCode, type LoginCodeOptions } from './login-code.ts';
 export type { RateLimits } from './rate-limits.ts';
 
@@ -35,13 +42,19 @@ export interface AccessOptions {
   readonly log: LoginLog;
 }
 
+/** The routes that access answers. */
+export type AccessRouteId =
+  | keyof typeof accessRoutes
+  | Extract<keyof typeof certificateRoutes, `principal.${string}`>;
+
 /** Who calls, and what they may do. */
 export interface Access {
   /** Loads the engine and the rules; `authenticate` waits for it in any case. */
   ready(): Promise<void>;
   /**
-   * Who calls. Errors: `unauthenticated`, `rate-limited`. In memory for tokens seen before, as long
-   * as nothing changed.
+   * Who calls, by a token or by a client certificate that TLS has proven. Errors:
+   * `unauthenticated`, `rate-limited`. In memory for what was seen before, as long as nothing
+   * changed.
    */
   authenticate(call: IncomingCall): Promise<Caller>;
   /** Throws `forbidden` unless the rules in force allow it to this caller. */
@@ -52,11 +65,16 @@ export interface Access {
    * `forbidden`.
    */
   recheck(caller: Caller, action?: Action, resource?: Resource): Promise<void>;
-  /** Steps that fail a commit unless the caller's token, roles and rules stand as they stood. */
+  /** Steps that fail a commit unless the caller's token or certificate, roles and rules stand as they stood. */
   stillAllowed(caller: Caller): readonly Step[];
   /** The id of a principal by id or name. Error: `not-found`. */
   principalId(reference: string): Promise<string>;
-  handlers(commands: Commands): Handlers<keyof typeof accessRoutes>;
+  handlers(commands: Commands): Handlers<AccessRouteId>;
+  /**
+   * Calls `changed` with the certificates (PEM) of the CAs that log clients in: now, and whenever
+   * they are others. For the servers that name them to clients.
+   */
+  followClientAuthorities(changed: (authorities: readonly string[]) => void): Promise<void>;
   /** Forgets what ended long ago: for the scheduler. */
   expired(): readonly Step[];
 }
@@ -71,11 +89,20 @@ export function createAccess(options: AccessOptions): Access {
   const { authorise } = authoriser;
   const attempts = new LoginAttempts(storage, clock, limits);
   const wrongTokens = new WrongTokens(clock, limits);
-  const credentials = new Credentials({ storage, store, clock, rules, authorise, wrongTokens });
+  const certificateStore = new CertificateStore(storage);
+  const certificates = new ClientCertificates(certificateStore, clock);
+  const credentials = new Credentials({
+    ...{ storage, store, certificates, clock, rules, authorise, wrongTokens },
+  });
   const guard = new RuleGuard(store, rules);
   const principals = new Principals({ store, clock, authorise, guard });
   const tokenParts = { store, clock, authorise, principals, credentials };
   const tokens = new Tokens(tokenParts);
+  const bindings = new Bindings({
+    ...{ store, principals, authorise, clock },
+    bindings: new BindingStore(storage),
+  });
+  const clientAuthorities = new ClientAuthorities(storage, certificateStore, log);
   return {
     ready: () => rules.refresh(),
     authenticate: (call) => credentials.authenticate(call),
@@ -92,8 +119,10 @@ export function createAccess(options: AccessOptions): Access {
       ...principals.handlers(commands),
       ...enrolmentHandlers({ ...tokenParts, caFingerprint }, commands),
       ...tokens.handlers(commands),
+      ...bindings.handlers(commands),
       ...ruleHandlers({ storage, clock, authorise, rules, guard }, commands),
     }),
+    followClientAuthorities: (changed) => clientAuthorities.follow(changed),
     expired: () => [
       attempts.expired(),
       store.tokensEndedBefore(clock.now() - endedTokensKeptSeconds * 1000),

@@ -72,9 +72,7 @@ const resources: readonly Resource[] = [
 /** What the table of roles says, read without Cedar. */
 function tableAllows(name: RoleName, action: Action, resource: Resource): boolean {
   const folder = 'folder' in resource ? resource.folder : undefined;
-  if (folder?.split('/')[0] === 'system' && action.startsWith('key.') && action !== 'key.show') {
-    return false;
-  }
+  if (folder?.split('/')[0] === 'system' && isMoreThanALook(action)) return false;
   const own: readonly Action[] =
     resource.type === 'token' && resource.principalId === self
       ? ownActions.token
@@ -93,10 +91,17 @@ function tableAllows(name: RoleName, action: Action, resource: Resource): boolea
   );
 }
 
+function isMoreThanALook(action: Action): boolean {
+  return /^(key|ca|certificate|crl)\.(?!show$|export$)/.test(action);
+}
+
 /** Actions are asked of what they are about; on anything else there is nothing to find out. */
 function fits(action: Action, resource: Resource): boolean {
   const [subject] = action.split('.');
   if (subject === 'key') return resource.type === 'key' || resource.type === 'folder';
+  if (subject === 'ca' || subject === 'certificate' || subject === 'crl') {
+    return ['key', 'folder', 'system'].includes(resource.type);
+  }
   if (subject === 'principal' || subject === 'token') {
     return resource.type === subject || resource.type === 'system';
   }
@@ -117,6 +122,26 @@ test('the default rules say what the table of roles says: every role, action and
     }
   }
   assert.ok(allowed > 500);
+});
+
+test('who owns CAs does not issue from them, and who issues makes and certifies none', () => {
+  const root = keyIn('ca');
+  const [owner, officer] = [
+    callerWith(['security-reviewer']),
+    callerWith(['registration-officer']),
+  ];
+  for (const action of ['ca.create', 'ca.certify', 'ca.rekey', 'certificate.revoke'] as const) {
+    assert.ok(allows(owner, action, root), action);
+  }
+  assert.ok(!allows(owner, 'certificate.issue', root));
+  for (const folder of ['ca', 'apps', 'code-signing/windows']) {
+    assert.ok(allows(officer, 'certificate.issue', keyIn(folder)), folder);
+  }
+  for (const action of ['ca.create', 'ca.certify', 'ca.rekey', 'key.show', 'key.state'] as const) {
+    assert.ok(!allows(officer, action, root), action);
+  }
+  assert.ok(!allows(officer, 'profile.apply', { type: 'system' }));
+  assert.ok(allows(officer, 'profile.show', { type: 'system' }));
 });
 
 test('without a role, only what is its own is allowed', () => {
@@ -158,7 +183,8 @@ test('the keys of the service are refused by the code itself, too', async () => 
   const caller = callerWith(['administrator']);
   authorise(caller, 'key.sign', keyIn('apps'));
   authorise(caller, 'key.show', keyIn('system'));
-  for (const action of actions.filter((each) => each.startsWith('key.') && each !== 'key.show')) {
+  authorise(caller, 'ca.show', keyIn('system'));
+  for (const action of actions.filter(isMoreThanALook)) {
     for (const resource of [keyIn('system'), { type: 'folder', folder: 'system/a' } as const]) {
       assert.throws(() => authorise(caller, action, resource), refusal('forbidden', /itself/));
     }

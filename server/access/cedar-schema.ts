@@ -18,10 +18,20 @@ export const cedarSchema = [
   ),
 ].join('\n');
 
-/** Actions on keys are asked of a folder, too: to list, and where a key is not there. */
+/**
+ * Actions on keys are asked of a folder, too: to list, and where a key is not there. Those of
+ * authorities and certificates are asked of the key of the CA, and of the system where the
+ * certificate is of none that is here.
+ */
 function resourceTypes(action: Action): string {
   if (action.startsWith('key.')) return 'Key, Folder';
+  if (isAboutAuthorities(action)) return 'Key, Folder, System';
   if (action.startsWith('principal.')) return 'Principal, System';
   if (action.startsWith('token.')) return 'Token, System';
   return 'System';
+}
+
+/** Whether the action is one on a certificate authority or on what it issued. */
+export function isAboutAuthorities(action: Action): boolean {
+  return /^(ca|certificate|crl)\./.test(action);
 }

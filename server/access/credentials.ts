@@ -1,60 +1,58 @@
 import { hash } from 'node:crypto';
 import type { Action } from '../../api/actions.ts';
-import type { Authorise, Bound, Caller, Resource, Standing } from '../base/caller.ts';
+import type { Authorise, Caller, Resource } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
+import { isId } from '../base/ids.ts';
 import { LruMap } from '../base/lru-map.ts';
 import type { Step, Storage } from '../storage/storage.ts';
 import type { AccessStore, TokenWithPrincipal } from './access-store.ts';
+import type { CertificateRow } from './certificate-store.ts';
+import type { ClientCertificates } from './client-certificates.ts';
+import {
+  type Credential,
+  callerOf,
+  expired,
+  type IncomingCall,
+  noCredential,
+  rightsText,
+  UnknownCredential,
+} from './credential.ts';
 import type { WrongTokens } from './rate-limits.ts';
 import type { RulesInForce } from './rules.ts';
-import { readRoles, readScope, rolesWithin, type TokenScope } from './scope.ts';
+import { readScope } from './scope.ts';
+import { credentialOfToken } from './token-chain.ts';
 import { isToken, tokenLengthLetters } from './token-format.ts';
 
 /** Credentials kept in memory. */
 export const credentialsMax = 20_000;
-/** A token made with a token made with a token ...: so deep, and no deeper. */
-export const tokenChainMax = 8;
-
-/** A call as it came in, before anybody knows whose it is. */
-export interface IncomingCall {
-  /** The token of `Authorization: Bearer`; undefined where there is none. */
-  readonly bearer: string | undefined;
-  readonly address: string;
-  readonly agent: string;
-  readonly correlationId: string;
-}
-
-/** A token that was found good, with the rights it gives. Frozen: many calls share it. */
-export interface Credential {
-  readonly id: string;
-  readonly principalId: string;
-  readonly principalName: string;
-  readonly roles: readonly string[];
-  readonly folders: readonly string[] | undefined;
-  readonly scope: TokenScope;
-  readonly standing: Standing;
-  /** The earliest end along the chain of makers. */
-  readonly expiresAt: number;
-  /** How many tokens stand above this one. */
-  readonly depth: number;
-  /** The epoch before it was read. */
-  readonly epoch: number;
-}
 
 export interface CredentialsOptions {
   readonly storage: Storage;
   readonly store: AccessStore;
+  readonly certificates: ClientCertificates;
   readonly clock: Clock;
   readonly rules: RulesInForce;
   readonly authorise: Authorise;
   readonly wrongTokens: WrongTokens;
 }
 
-/** Finds out who calls: by the hash of the token, in memory as long as the epoch stands still. */
+/** What a read of a credential finds, under which epoch and rules. */
+interface Read {
+  readonly epoch: number;
+  readonly rulesVersion: number;
+}
+
+/**
+ * Finds out who calls: by the hash of the token or of the client certificate, in memory as long as
+ * the epoch stands still.
+ */
 export class Credentials {
   readonly #options: CredentialsOptions;
-  /** By hash (base64) and by id. One of an older epoch is read again before it counts. */
+  /**
+   * By the hash of a token (base64) or of a certificate (hexadecimal), and by id. One of an older
+   * epoch is read again before it counts.
+   */
   readonly #known = new LruMap<string, Credential>(credentialsMax);
   readonly #reading = new Map<string, Promise<Credential>>();
 
@@ -63,22 +61,25 @@ export class Credentials {
   }
 
   /**
-   * Who calls. Errors: `unauthenticated` (no token, unknown, expired, revoked, its maker's rights
-   * ended, principal disabled), `rate-limited` (too many wrong tokens from the address block).
+   * Who calls. A token wins over a certificate. Errors: `unauthenticated` (nothing shown, unknown,
+   * expired, revoked, its maker's or its CA's time ended, nobody's, principal disabled),
+   * `rate-limited` (too many wrong ones from the address block).
    */
   async authenticate(call: IncomingCall): Promise<Caller> {
-    const { bearer, address } = call;
-    if (bearer === undefined || bearer === '') throw noToken();
+    const { bearer, certificate, address } = call;
+    const isToken = bearer !== undefined && bearer !== '';
+    if (!isToken && certificate === undefined) throw noCredential();
     const { storage, clock } = this.#options;
-    const digest =
-      bearer.length === tokenLengthLetters ? hash('sha256', bearer, 'base64') : undefined;
-    let credential = digest === undefined ? undefined : this.#known.get(digest);
+    const slot = isToken ? slotOfToken(bearer) : certificate;
+    let credential = slot === undefined ? undefined : this.#known.get(slot);
     if (credential === undefined || credential.epoch !== storage.epoch) {
-      // An address that sent too many wrong tokens still gets in with one known to be good.
+      // An address that sent too many wrong ones still gets in with one known to be good.
       if (credential === undefined) this.#options.wrongTokens.check(address);
-      credential = await this.#find(bearer, digest, address);
+      credential = await this.#find(address, () =>
+        isToken ? this.#byToken(bearer, slot) : this.#byCertificate(certificate!),
+      );
     }
-    if (credential.expiresAt <= clock.now()) throw ended('has expired');
+    if (credential.expiresAt <= clock.now()) throw expired(credential);
     return callerOf(credential, call);
   }
 
@@ -93,7 +94,7 @@ export class Credentials {
       return;
     }
     const credential = await this.byId(caller.credentialId);
-    if (credential.expiresAt <= clock.now()) throw ended('has expired');
+    if (credential.expiresAt <= clock.now()) throw expired(credential);
     if (action !== undefined && resource !== undefined) {
       authorise(callerOf(credential, caller), action, resource);
     } else if (rightsText(credential) !== rightsText(caller)) {
@@ -103,13 +104,19 @@ export class Credentials {
     }
   }
 
-  /** Steps that fail a write unless the caller's token, principals and rules stand as they stood. */
+  /**
+   * Steps that fail a write unless what the caller showed, its principals and the rules stand as
+   * they stood.
+   */
   stillAllowed(caller: Caller): readonly Step[] {
-    const { store, clock } = this.#options;
+    const { store, certificates, clock } = this.#options;
     const { standing } = caller;
-    if (standing === undefined) throw noToken();
+    if (standing === undefined) throw noCredential();
+    const { certificate } = standing;
     return [
-      store.tokenAlive(caller.credentialId, clock.now()),
+      ...(certificate === undefined
+        ? [store.tokenAlive(caller.credentialId, clock.now())]
+        : certificates.stillStand(certificate, caller.principalId, clock.now())),
       ...standing.principals.map(({ id, revision }) => store.principalUnchanged(id, revision)),
       store.rulesUnchanged(standing.rulesVersion),
     ];
@@ -117,49 +124,85 @@ export class Credentials {
 
   /** The credential with this id as it is now. Error: `unauthenticated` where it has ended. */
   byId(id: string): Promise<Credential> {
-    return this.#read(id, () => this.#options.store.tokenById(id));
+    const { store, certificates } = this.#options;
+    return isId(id, 'crt')
+      ? this.#read(id, () => certificates.byId(id), this.#ofCertificate)
+      : this.#read(id, () => store.tokenById(id), this.#ofToken);
+  }
+
+  /**
+   * The token of a caller who wants to make another with it. Error: `forbidden` for a caller by
+   * certificate: what it made could outlive the certificate's revocation.
+   */
+  async maker(caller: Caller): Promise<Credential> {
+    if (caller.standing?.certificate === undefined) return this.byId(caller.credentialId);
+    throw new KeyreeveError(
+      'forbidden',
+      'A client certificate makes no tokens: the certificate itself is the credential.',
+      { hint: 'Log in with a code for that: keyreeve login --code CODE' },
+    );
   }
 
   /** A login code that may still be used, by its hash; undefined where there is none. */
   async enrolment(codeHash: Uint8Array): Promise<Credential | undefined> {
-    const row = await this.#options.store.tokenByHash(codeHash);
+    const { store, storage, rules, clock } = this.#options;
+    const row = await store.tokenByHash(codeHash);
     if (row === undefined || readScope(row.scope_json).enrolment === undefined) return undefined;
     try {
-      const credential = await this.#derive(row, this.#options.storage.epoch);
-      return credential.expiresAt > this.#options.clock.now() ? credential : undefined;
+      const read = { epoch: storage.epoch, rulesVersion: rules.current.version };
+      const credential = await credentialOfToken(store, row, read);
+      return credential.expiresAt > clock.now() ? credential : undefined;
     } catch (error) {
       if (error instanceof KeyreeveError && error.code === 'unauthenticated') return undefined;
       throw error;
     }
   }
 
-  async #find(bearer: string, digest: string | undefined, address: string): Promise<Credential> {
-    const { store, wrongTokens } = this.#options;
+  async #find(address: string, find: () => Promise<Credential>): Promise<Credential> {
     try {
-      if (digest === undefined || !isToken(bearer)) {
-        throw new UnknownToken('unauthenticated', 'This is not a whole token of Keyreeve.', {
-          hint: 'Give the token as it was shown: krv_ and 49 letters and digits.',
-        });
-      }
-      const found = await this.#read(digest, () =>
-        store.tokenByHash(Buffer.from(digest, 'base64')),
-      );
-      if (found.scope.enrolment !== undefined) throw unknownToken();
-      return found;
+      return await find();
     } catch (error) {
-      // Tokens that ended are no guesses: a client that forgot to log in again must not lock out
-      // everybody behind its address.
-      if (error instanceof UnknownToken) wrongTokens.count(address);
+      // What ended is no guess: a client that forgot to log in again must not lock out everybody
+      // behind its address.
+      if (error instanceof UnknownCredential) this.#options.wrongTokens.count(address);
       throw error;
     }
   }
 
+  async #byToken(bearer: string, digest: string | undefined): Promise<Credential> {
+    if (digest === undefined || !isToken(bearer)) {
+      throw new UnknownCredential('unauthenticated', 'This is not a whole token of Keyreeve.', {
+        hint: 'Give the token as it was shown: krv_ and 49 letters and digits.',
+      });
+    }
+    const find = () => this.#options.store.tokenByHash(Buffer.from(digest, 'base64'));
+    const found = await this.#read(digest, find, this.#ofToken);
+    if (found.scope.enrolment !== undefined) throw unknownToken();
+    return found;
+  }
+
+  #byCertificate(fingerprint: string): Promise<Credential> {
+    const find = () => this.#options.certificates.byFingerprint(fingerprint);
+    return this.#read(fingerprint, find, this.#ofCertificate);
+  }
+
+  readonly #ofToken = async (row: TokenWithPrincipal | undefined, read: Read) => {
+    if (row === undefined) throw unknownToken();
+    return credentialOfToken(this.#options.store, row, read);
+  };
+
+  readonly #ofCertificate = async (row: CertificateRow | undefined, read: Read) => {
+    if (row === undefined) throw unknownCertificate();
+    return this.#options.certificates.credential(row, read);
+  };
+
   /** Reads a credential once for all that wait for it, and keeps it. */
-  async #read(
+  async #read<Row>(
     slot: string,
-    read: () => Promise<TokenWithPrincipal | undefined>,
+    find: () => Promise<Row>,
+    derive: (row: Row, read: Read) => Promise<Credential>,
   ): Promise<Credential> {
-    const { storage, rules } = this.#options;
+    const { storage } = this.#options;
     for (;;) {
       const known = this.#known.get(slot);
       if (known !== undefined && known.epoch === storage.epoch) return known;
@@ -170,12 +213,8 @@ export class Credentials {
         if (credential.epoch === storage.epoch) return credential;
         continue;
       }
-      const { epoch } = storage;
-      const reading = (async () => {
-        const [row] = await Promise.all([read(), rules.refresh()]);
-        if (row === undefined) throw unknownToken();
-        return this.#derive(row, epoch);
-      })();
+      const begun = this.#begin();
+      const reading = Promise.all([find(), begun]).then(([row, read]) => derive(row, read));
       this.#reading.set(slot, reading);
       try {
         const credential = await reading;
@@ -190,113 +229,27 @@ export class Credentials {
     }
   }
 
-  /** Follows the chain of makers up to the first token, then takes the rights down again. */
-  async #derive(token: TokenWithPrincipal, epoch: number): Promise<Credential> {
-    const chain = [token];
-    for (let above = token.parent_id; above !== null; above = chain.at(-1)!.parent_id) {
-      const row = await this.#options.store.tokenById(above);
-      if (row === undefined || chain.length > tokenChainMax) throw ended('lost its maker');
-      chain.push(row);
-    }
-    let roles: readonly string[] | undefined;
-    const bounds: Bound[] = [];
-    for (const row of chain.reverse()) {
-      requireAlive(row);
-      const whole = readRoles(row.principal_roles_json);
-      const wanted = readScope(row.scope_json).roles ?? whole;
-      const within = rolesWithin(wanted, whole);
-      roles = roles === undefined ? within : rolesWithin(within, roles);
-      addBound(bounds, { principalId: row.principal_id, roles: whole });
-      addBound(bounds, { principalId: row.principal_id, roles });
-    }
-    const scope = readScope(token.scope_json);
-    const own: Bound = { principalId: token.principal_id, roles: roles! };
-    return freeze({
-      id: token.id,
-      principalId: token.principal_id,
-      principalName: token.principal_name,
-      roles: own.roles,
-      folders: scope.folders,
-      scope,
-      standing: {
-        bounds: bounds.filter((bound) => !isSameBound(bound, own)),
-        principals: principalsOf(chain),
-        rulesVersion: this.#options.rules.current.version,
-      },
-      expiresAt: Math.min(...chain.map((row) => row.expires_at)),
-      depth: chain.length - 1,
-      epoch,
-    });
+  /** The epoch before anything is read, and the rules once they are those of that epoch. */
+  async #begin(): Promise<Read> {
+    const { storage, rules } = this.#options;
+    const { epoch } = storage;
+    await rules.refresh();
+    return { epoch, rulesVersion: rules.current.version };
   }
 }
 
-/** A token that was never one of ours: somebody may be guessing. */
-class UnknownToken extends KeyreeveError {}
-
-function callerOf(credential: Credential, call: Omit<IncomingCall, 'bearer'>): Caller {
-  return {
-    principalId: credential.principalId,
-    principalName: credential.principalName,
-    roles: credential.roles,
-    credentialId: credential.id,
-    folders: credential.folders,
-    address: call.address,
-    agent: call.agent,
-    correlationId: call.correlationId,
-    epoch: credential.epoch,
-    standing: credential.standing,
-  };
-}
-
-function requireAlive(row: TokenWithPrincipal): void {
-  if (row.revoked_at !== null) throw ended('was revoked');
-  if (row.principal_state !== 'active') {
-    throw new KeyreeveError('unauthenticated', `"${row.principal_name}" is disabled.`, {
-      hint: 'Ask an administrator.',
-    });
-  }
-}
-
-function addBound(bounds: Bound[], bound: Bound): void {
-  if (!bounds.some((known) => isSameBound(known, bound))) bounds.push(bound);
-}
-
-function isSameBound(a: Bound, b: Bound): boolean {
-  return a.principalId === b.principalId && a.roles.join('\n') === b.roles.join('\n');
-}
-
-function principalsOf(chain: readonly TokenWithPrincipal[]) {
-  const found = new Map<string, number>();
-  for (const row of chain) found.set(row.principal_id, row.principal_revision);
-  return [...found].map(([id, revision]) => ({ id, revision }));
-}
-
-function freeze(credential: Credential): Credential {
-  Object.freeze(credential.roles);
-  Object.freeze(credential.standing);
-  Object.freeze(credential.standing.bounds);
-  for (const bound of credential.standing.bounds) Object.freeze(bound.roles);
-  return Object.freeze(credential);
-}
-
-function rightsText(of: Caller | Credential): string {
-  return JSON.stringify([of.roles, of.folders ?? null, of.standing]);
-}
-
-function noToken(): KeyreeveError {
-  return new KeyreeveError('unauthenticated', 'The request carries no token.', {
-    hint: 'Log in: keyreeve login --code CODE',
-  });
+function slotOfToken(bearer: string): string | undefined {
+  return bearer.length === tokenLengthLetters ? hash('sha256', bearer, 'base64') : undefined;
 }
 
 function unknownToken(): KeyreeveError {
-  return new UnknownToken('unauthenticated', 'The token is not known here.', {
+  return new UnknownCredential('unauthenticated', 'The token is not known here.', {
     hint: 'Log in again, or ask for a new token.',
   });
 }
 
-function ended(how: string): KeyreeveError {
-  return new KeyreeveError('unauthenticated', `The token ${how}.`, {
-    hint: 'Log in again, or ask for a new token.',
+function unknownCertificate(): KeyreeveError {
+  return new UnknownCredential('unauthenticated', 'The client certificate is not known here.', {
+    hint: 'Call with one that a CA of this installation has issued, or with a token.',
   });
 }

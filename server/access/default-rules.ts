@@ -7,10 +7,13 @@ import {
   roles,
   systemFolder,
 } from '../../api/roles.ts';
+import { isAboutAuthorities } from './cedar-schema.ts';
+
+const looks: readonly Action[] = ['key.show', 'ca.show', 'certificate.show', 'certificate.export'];
 
 /** What nobody may do with the keys of the service itself: everything but look. */
 export function isRefusedOnSystemKeys(action: Action): boolean {
-  return action.startsWith('key.') && action !== 'key.show';
+  return (action.startsWith('key.') || isAboutAuthorities(action)) && !looks.includes(action);
 }
 
 /** The access rules in force until others are applied: the table of roles, written out in Cedar. */

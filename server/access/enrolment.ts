@@ -8,10 +8,10 @@ import { formatTime } from '../base/clock.ts';
 import type { Call, Handlers } from '../base/handler.ts';
 import type { Commands } from '../commands/commands.ts';
 import type { PrincipalRow } from './access-store.ts';
-import { tokenChainMax } from './credentials.ts';
 import { loginCodeHash } from './login-code.ts';
 import { requireActive } from './principals.ts';
 import { enrolmentScopePrefix } from './scope.ts';
+import { tokenChainMax } from './token-chain.ts';
 import { chainTooLong, type TokensOptions, tokenRow } from './tokens.ts';
 import { viewPrincipal } from './views.ts';
 
@@ -44,7 +44,7 @@ async function enrol(options: EnrolmentOptions, commands: Commands, call: Call<'
     idempotencyKey: call.idempotencyKey,
     act: async () => {
       requireActive(principal);
-      const maker = await credentials.byId(caller.credentialId);
+      const maker = await credentials.maker(caller);
       if (maker.depth >= tokenChainMax) throw chainTooLong();
       const now = clock.now();
       const secret = randomBytes(loginCodeSecretBytes);

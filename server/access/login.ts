@@ -7,7 +7,8 @@ import { newId } from '../base/ids.ts';
 import { type About, serviceEntry } from '../commands/commands.ts';
 import type { Step, Storage } from '../storage/storage.ts';
 import type { AccessStore, PrincipalRow } from './access-store.ts';
-import type { Credential, Credentials } from './credentials.ts';
+import type { Credential } from './credential.ts';
+import type { Credentials } from './credentials.ts';
 import { loginTtlSeconds } from './enrolment.ts';
 import {
   isPending,

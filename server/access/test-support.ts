@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { EntryDraft } from '../../api/entry.ts';
-import type { accessRoutes } from '../../api/routes/access.ts';
 import type { Caller, Resource } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
@@ -12,7 +11,13 @@ import type { Handlers } from '../base/handler.ts';
 import { Commands } from '../commands/commands.ts';
 import { openSealed, sealBytes } from '../crypto/crypto.ts';
 import { openStorage, type Storage } from '../storage/storage.ts';
-import { type Access, type AccessOptions, createAccess, createLoginCode } from './access.ts';
+import {
+  type Access,
+  type AccessOptions,
+  type AccessRouteId,
+  createAccess,
+  createLoginCode,
+} from './access.ts';
 
 export const caFingerprint = 'ab'.repeat(32);
 export const visitor = { address: '192.0.2.7', agent: 'test', correlationId: 'req-1' };
@@ -39,7 +44,7 @@ export interface TestAccess {
   readonly clock: TestClock;
   readonly storage: Storage;
   readonly commands: Commands;
-  readonly handlers: Handlers<keyof typeof accessRoutes>;
+  readonly handlers: Handlers<AccessRouteId>;
   readonly loginCodeFile: string;
   readonly warnings: string[];
   /** Makes a code on the host. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { Caller } from '../base/caller.ts';
-import { tokenChainMax } from './credentials.ts';
 import { call, keyIn, openAccess, refusal, type TestAccess } from './test-support.ts';
+import { tokenChainMax } from './token-chain.ts';
 
 let opened: TestAccess;
 let administrator: Caller;

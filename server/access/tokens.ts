@@ -9,9 +9,10 @@ import type { Commands } from '../commands/commands.ts';
 import type { Schema } from '../storage/storage.ts';
 import type { AccessStore, PrincipalRow, TokenWithPrincipal } from './access-store.ts';
 import { isWithin } from './authorise.ts';
-import { type Credentials, tokenChainMax } from './credentials.ts';
+import type { Credentials } from './credentials.ts';
 import { type Principals, requireActive, requireRoles } from './principals.ts';
 import { readRoles, readScope, requireRolesWithin, type TokenScope, writeScope } from './scope.ts';
+import { tokenChainMax } from './token-chain.ts';
 import { makeToken, tokenHash } from './token-format.ts';
 import { viewToken } from './views.ts';
 
@@ -84,7 +85,7 @@ export class Tokens {
       raisesEpoch: false,
       act: async () => {
         requireActive(principal);
-        const maker = await credentials.byId(caller.credentialId);
+        const maker = await credentials.maker(caller);
         if (maker.depth >= tokenChainMax) throw chainTooLong();
         const now = clock.now();
         const draft: TokenDraft = {
@@ -132,7 +133,9 @@ export class Tokens {
   async #revoke(commands: Commands, call: Call<'token.revoke'>) {
     const { store, clock, authorise } = this.#options;
     const { caller } = call;
-    const id = call.params.token === 'current' ? caller.credentialId : call.params.token;
+    const isCurrent = call.params.token === 'current';
+    if (isCurrent && caller.standing?.certificate !== undefined) throw noTokenToRevoke();
+    const id = isCurrent ? caller.credentialId : call.params.token;
     const row = await store.tokenById(id);
     if (row === undefined) {
       authorise(caller, 'token.revoke', { type: 'system' });
@@ -223,6 +226,12 @@ function withPrincipal(
 function describe(draft: TokenDraft): string {
   const { roles = [], folders } = readScope(writeScope(draft.scope));
   return canonicalJson({ principal: draft.principal.id, roles, folders });
+}
+
+function noTokenToRevoke(): KeyreeveError {
+  return new KeyreeveError('invalid-request', 'This call came with a certificate, not a token.', {
+    hint: 'A certificate ends where its CA revokes it: keyreeve cert revoke SERIAL --reason superseded',
+  });
 }
 
 /** A token cannot be made by one that is as deep as they go. */

@@ -10,6 +10,17 @@ export interface Standing {
   readonly principals: readonly { readonly id: string; readonly revision: number }[];
   /** The version of the access rules that was in force. */
   readonly rulesVersion: number;
+  /** For a call by client certificate: what has to stay as it is. */
+  readonly certificate?: CertificateStanding;
+}
+
+export interface CertificateStanding {
+  /** What ties the certificate to its principal. */
+  readonly bindingId: string;
+  /** The certificate itself, and those of the CAs above it. */
+  readonly certificateIds: readonly string[];
+  /** The CAs above it, each with the version of its key that signed. */
+  readonly authorities: readonly { readonly caId: string; readonly version: number }[];
 }
 
 export interface Bound {

@@ -7,6 +7,8 @@ export interface ErrorOptions {
   readonly data?: Readonly<Record<string, string | number | boolean>>;
   /** Seconds after which a retry makes sense. */
   readonly retryAfterSeconds?: number;
+  /** Something may lie outside the database that nobody knows of: the intent of the act has to stay. */
+  readonly leavesBehind?: boolean;
   /** The private cause, for the log, never for the caller. */
   readonly cause?: unknown;
 }
@@ -20,6 +22,7 @@ export class KeyreeveError extends Error {
   readonly hint: string | undefined;
   readonly data: Readonly<Record<string, string | number | boolean>>;
   readonly retryAfterSeconds: number | undefined;
+  readonly leavesBehind: boolean;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
@@ -28,6 +31,19 @@ export class KeyreeveError extends Error {
     this.hint = options.hint;
     this.data = options.data ?? {};
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.leavesBehind = options.leavesBehind ?? false;
+  }
+
+  /** The same error of an act after which something may lie outside the database. */
+  leavingBehind(): KeyreeveError {
+    const { hint, data, retryAfterSeconds } = this;
+    return new KeyreeveError(this.code, this.message, {
+      ...(hint === undefined ? {} : { hint }),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      data,
+      leavesBehind: true,
+      cause: this,
+    });
   }
 
   get status(): number {

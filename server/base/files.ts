@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   constants,
+  fstatSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -57,10 +58,16 @@ export function refuseLax(path: string, kind: 'file' | 'folder', facts: Stats): 
   }
 }
 
-/** Reads a file that must be private. */
+/** Reads a file that must be private. What is checked is what is read: no link is followed. */
 export function readPrivateFile(path: string): Buffer {
   requirePrivate(path, 'file');
-  return readFileSync(path);
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+  try {
+    refuseLax(path, 'file', fstatSync(file));
+    return readFileSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /**

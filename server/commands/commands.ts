@@ -7,7 +7,13 @@ import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import { type Clock, formatTime } from '../base/clock.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import type { OutboxDraft, Step, Storage } from '../storage/storage.ts';
+import {
+  compiledOnce,
+  type OutboxDraft,
+  type Schema,
+  type Step,
+  type Storage,
+} from '../storage/storage.ts';
 import { Idempotency, type Sealer } from './idempotency.ts';
 
 /** The fields by which an entry says what it is about. */
@@ -40,11 +46,20 @@ export interface Command<Result> {
   readonly intent?: Intent;
   /** False where the change is of no matter to caches. */
   readonly raisesEpoch?: boolean;
-  /** Does what has to be done outside, and says what to write. Nothing is changed before. */
-  act(): Promise<Outcome<Result>>;
+  /**
+   * Does what has to be done outside, and says what to write. Nothing is changed before. What is
+   * known only on the way (the bytes that are about to be signed) is intended on the way.
+   */
+  act(intend: Intend): Promise<Outcome<Result>>;
   /** Takes back what `act` left outside, where the write was refused. */
   undo?(): Promise<void>;
 }
+
+/**
+ * Records an intent in the middle of an act, before the step it announces; the steps, which check
+ * what the act rests on, are part of the same write. Settled by the write of the outcome.
+ */
+export type Intend = (intent: Intent, about?: About, steps?: readonly Step[]) => Promise<void>;
 
 export interface CommandsOptions {
   readonly storage: Storage;
@@ -77,10 +92,12 @@ export class Commands {
    * principal may be narrower.
    */
   async run<Result>(caller: Caller, command: Command<Result>): Promise<Result> {
+    const { idempotencyKey } = command;
+    if (idempotencyKey === undefined) return this.#attempt(caller, command, () => []);
     const digest = createHash('sha256')
       .update(canonicalJson([command.action, command.input, caller.credentialId]))
       .digest('hex');
-    return this.#idempotency.once(caller.principalId, command.idempotencyKey, digest, (keep) =>
+    return this.#idempotency.once(caller.principalId, idempotencyKey, digest, (keep) =>
       this.#attempt(caller, command, keep),
     );
   }
@@ -91,31 +108,34 @@ export class Commands {
     keep: (result: unknown) => readonly Step[],
   ): Promise<Result> {
     const { storage } = this.#options;
-    let intentId: string | undefined;
+    const intents: string[] = [];
+    const intend: Intend = async (intent, about = {}, steps = []) => {
+      const id = newId('int');
+      // Known before it is written: where the outcome of that write is not known, it may be there.
+      intents.push(id);
+      await this.#recordIntent(caller, command, { id, intent, about, steps });
+    };
     try {
       // 1. Authorise.
       this.#options.authorise(caller, command.action, command.resource);
       this.#options.requireClock();
       // 2. Record the intent, where something will be left outside the database.
-      if (command.intent !== undefined) {
-        intentId = newId('int');
-        await this.#recordIntent(caller, command, intentId);
-      }
+      if (command.intent !== undefined) await intend(command.intent);
       // 3. Act.
-      const outcome = await command.act();
-      // 4. Commit state, outcome and outbox together; the intent is settled by the same write.
+      const outcome = await command.act(intend);
+      // 4. Commit state, outcome and outbox together; intents are settled by the same write.
       await storage.commit({
         steps: [
           ...this.#options.stillAllowed(caller),
           ...outcome.steps,
           ...keep(outcome.result),
-          ...this.#settled(intentId),
+          ...this.#settled(intents),
         ],
         entries: [
           this.entry(caller, 'outcome', command.action, 'ok', {
             ...command.about,
             ...outcome.about,
-            ...(intentId === undefined ? {} : { intentId }),
+            ...lastOf(intents),
           }),
           ...(outcome.entries ?? []),
         ],
@@ -125,7 +145,7 @@ export class Commands {
       // 5. Answer.
       return outcome.result;
     } catch (error) {
-      await this.#refused(caller, command, error, intentId);
+      await this.#refused(caller, command, error, intents);
       throw error;
     }
   }
@@ -144,27 +164,28 @@ export class Commands {
     }
   }
 
-  async #recordIntent<Result>(caller: Caller, command: Command<Result>, id: string): Promise<void> {
+  async #recordIntent<Result>(
+    caller: Caller,
+    command: Command<Result>,
+    made: { id: string; intent: Intent; about: About; steps: readonly Step[] },
+  ): Promise<void> {
     const { storage, clock } = this.#options;
     const entry = this.entry(caller, 'intent', command.action, 'ok', {
       ...command.about,
-      intentId: id,
+      ...made.about,
+      intentId: made.id,
     });
     await storage.commit({
       steps: [
         ...this.#options.stillAllowed(caller),
-        {
-          query: storage.db
-            .insertInto('intent')
-            .values({
-              id,
-              kind: command.intent!.kind,
-              payload_json: canonicalJson(command.intent!.payload),
-              entry_id: entry.id,
-              created_at: clock.now(),
-            })
-            .compile(),
-        },
+        ...made.steps,
+        insertIntent(storage, {
+          id: made.id,
+          kind: made.intent.kind,
+          payload_json: canonicalJson(made.intent.payload),
+          entry_id: entry.id,
+          created_at: clock.now(),
+        }),
       ],
       entries: [entry],
     });
@@ -179,22 +200,26 @@ export class Commands {
     caller: Caller,
     command: Command<Result>,
     error: unknown,
-    intentId: string | undefined,
+    intents: readonly string[],
   ): Promise<void> {
     if (isKeyreeveError(error, 'outcome-unknown')) return;
+    const isClean = !isKeyreeveError(error) || !error.leavesBehind;
     const undone = await (command.undo?.() ?? Promise.resolve()).then(
-      () => true,
+      () => isClean,
       () => false,
     );
-    const about = { ...command.about, ...(intentId === undefined ? {} : { intentId }) };
-    const steps = undone ? this.#settled(intentId) : [];
+    const about = { ...command.about, ...lastOf(intents) };
+    const steps = undone ? this.#settled(intents) : [];
     await this.#recordRefusal(caller, command.action, error, about, steps);
   }
 
-  #settled(intentId: string | undefined): Step[] {
-    if (intentId === undefined) return [];
-    const { db } = this.#options.storage;
-    return [{ query: db.deleteFrom('intent').where('id', '=', intentId).compile() }];
+  #settled(intents: readonly string[]): Step[] {
+    const { storage } = this.#options;
+    return intents.map((id) => ({
+      query: compiledOnce(storage, 'settle intent', [id], () =>
+        storage.db.deleteFrom('intent').where('id', '=', id).compile(),
+      ),
+    }));
   }
 
   /** A refusal goes on the record, unless the reason is that nothing can be written. */
@@ -232,6 +257,19 @@ export class Commands {
   ): EntryDraft {
     return callerEntry(this.#options.clock, caller, kind, action, outcome, about);
   }
+}
+
+function insertIntent(storage: Storage, row: Schema['intent']): Step {
+  return {
+    query: compiledOnce(storage, 'insert intent', Object.values(row), () =>
+      storage.db.insertInto('intent').values(row).compile(),
+    ),
+  };
+}
+
+function lastOf(intents: readonly string[]): About {
+  const intentId = intents.at(-1);
+  return intentId === undefined ? {} : { intentId };
 }
 
 const unwritable: readonly ErrorCode[] = [

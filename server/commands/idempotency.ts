@@ -29,11 +29,10 @@ export class Idempotency {
 
   async once<Result>(
     principalId: string,
-    key: string | undefined,
+    key: string,
     digest: string,
     work: (keep: (result: unknown) => readonly Step[]) => Promise<Result>,
   ): Promise<Result> {
-    if (key === undefined) return work(() => []);
     const slot = `${principalId}\n${key}`;
     if (this.#running.has(slot)) {
       throw new KeyreeveError(

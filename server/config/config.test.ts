@@ -59,9 +59,13 @@ test('with nothing set the defaults hold', () => {
       databaseUrl: undefined,
       checkpoints: `${data}.seal`,
       archive: join(data, 'archive'),
+      httpPort: 8080,
+      pkiUrl: undefined,
       logLevel: 'info',
       container: false,
+      storageTable: 'default',
       fileKeystore: undefined,
+      pkcs11Modules: ['/usr/lib', '/usr/lib64', '/usr/local/lib', '/usr/local/lib64', '/opt'],
     },
   );
 });
@@ -119,6 +123,44 @@ test('the file is read, its relative paths start at the file, and the environmen
   assert.equal(loadConfig({}, { ...options, configFile: path }).port, 9443);
 });
 
+test('plain HTTP has a port of its own, any free one, or none', () => {
+  assert.equal(load({ KEYREEVE_HTTP_PORT: '80' }).httpPort, 80);
+  assert.equal(load({ KEYREEVE_HTTP_PORT: '0', KEYREEVE_PORT: '0' }).httpPort, 0);
+  assert.equal(load({ KEYREEVE_HTTP_PORT: 'off' }).httpPort, undefined);
+  refuses({ KEYREEVE_HTTP_PORT: '8443' }, /both 8443.*port of its own/);
+  refuses({ KEYREEVE_HTTP_PORT: '443', KEYREEVE_PORT: '443' }, /both 443/);
+  refuses({ KEYREEVE_HTTP_PORT: '65536' }, /above 65535/);
+  for (const wrong of ['OFF', '-1', 'http']) {
+    refuses({ KEYREEVE_HTTP_PORT: wrong }, /neither the number of a port nor "off"/);
+  }
+});
+
+test('addresses in certificates begin with a plain http:// address', () => {
+  const read = (url: string) => load({ KEYREEVE_PKI_URL: url }).pkiUrl;
+  assert.equal(load({}).pkiUrl, undefined);
+  assert.equal(read('http://PKI.example.org/'), 'http://pki.example.org');
+  assert.equal(read('http://pki.example.org:80//'), 'http://pki.example.org');
+  assert.equal(read('http://192.0.2.1:8080/public/pki/'), 'http://192.0.2.1:8080/public/pki');
+  assert.equal(read('http://[2001:db8::1]:8080'), 'http://[2001:db8::1]:8080');
+  for (const [wrong, pattern] of [
+    ['https://pki.example.org', /does not begin with http:\/\//],
+    ['ldap://pki.example.org', /does not begin with http:\/\//],
+    ['pki.example.org', /is not an address/],
+    ['http://', /is not an address/],
+    ['http://user:hunter2@pki.example.org', /user name or a password/],
+    ['http://pki.example.org/?ca=1', /query or a fragment/],
+    ['http://pki.example.org/#', /query or a fragment/],
+    ['http://pki..example.org', /no host that could be reached/],
+    ['http://*.example.org', /no host that could be reached/],
+    ['http://pki_x.example.org', /no host that could be reached/],
+    ['http://pki.example.org:0', /no host that could be reached/],
+    ['http://pki.example.org/\u00e4', /beside those of ASCII/],
+    [`http://pki.example.org/${'x'.repeat(200)}`, /longer than 200/],
+  ] as const) {
+    refuses({ KEYREEVE_PKI_URL: wrong }, pattern);
+  }
+});
+
 test('the root key comes from a folder, a variable or a credential', () => {
   assert.deepEqual(load({ KEYREEVE_SEAL: '/mnt/seal' }).seal, { kind: 'path', path: '/mnt/seal' });
   assert.equal(load({ KEYREEVE_SEAL: '/mnt/seal' }).checkpoints, '/mnt/seal');
@@ -134,6 +176,11 @@ test('the root key comes from a folder, a variable or a credential', () => {
     { kind: 'credential', name: 'root', path: '/run/credentials/k/root' },
   );
   refuses({ KEYREEVE_SEAL: 'env:' }, /no name of a variable/);
+  const uri = 'pkcs11:token=T;object=root?module-path=/usr/lib/m.so&pin-source=file:/pin';
+  const inToken = load({ KEYREEVE_SEAL: uri });
+  assert.deepEqual(inToken.seal, { kind: 'pkcs11', uri });
+  assert.equal(inToken.checkpoints, `${inToken.data}.seal`);
+  refuses({ KEYREEVE_SEAL: uri.replace(';object=root', '') }, /add object=NAME/);
   refuses({ KEYREEVE_SEAL: 'env:NOT_THERE' }, /NOT_THERE, which is not set/);
   refuses({ KEYREEVE_SEAL: 'credential:../x' }, /no name of a credential/);
   refuses({ KEYREEVE_SEAL: 'credential:root' }, /CREDENTIALS_DIRECTORY is not set.*LoadCredential/);
@@ -160,6 +207,8 @@ test('wrong values are refused without repeating them', () => {
     ['KEYREEVE_PORT', '84x43', /not a number/],
     ['KEYREEVE_LISTEN', 'localhost', /not an IP address/],
     ['KEYREEVE_LOG_LEVEL', 'loud', /not one of trace, debug/],
+    ['KEYREEVE_STORAGE_TABLE', 'strict', /not one of default, enforced/],
+    ['KEYREEVE_PKCS11_MODULES', 'lib:/usr/lib', /not a list of absolute paths/],
     ['KEYREEVE_DATABASE_URL', 'mysql://root:hunter2@db/x', /postgresql:\/\/user@host/],
     ['KEYREEVE_TLS_NAMES', 'good.example bad_name!', /neither a DNS name nor an IP/],
     ['KEYREEVE_TLS_NAMES', Array.from({ length: 51 }, (_, i) => `h${i}`).join(), /more than 50/],
@@ -192,6 +241,8 @@ test('unknown names are refused and the nearest known one is named', () => {
       KEYREEVE_TEST_NO_SKIP: '1',
       KEYREEVE_URL: 'https://x',
       KEYREEVE_TOKEN: 'x',
+      KEYREEVE_CERT_FILE: 'x',
+      KEYREEVE_KEY_FILE: 'x',
       KEYREEVE_CA_FILE: 'x',
     }),
     [],

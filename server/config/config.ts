@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
+import type { StorageTable } from '../../api/storage-classes.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
@@ -8,6 +9,7 @@ import { nearest } from './nearest.ts';
 import {
   clientSettingNames,
   type LogLevel,
+  pkcs11FoldersDefault,
   refusedSettings,
   type SettingName,
   type SettingValues,
@@ -22,7 +24,9 @@ export { type LogLevel, logLevels, settingsTable } from './settings.ts';
 export type Seal =
   | { readonly kind: 'path'; readonly path: string }
   | { readonly kind: 'env'; readonly variable: string }
-  | { readonly kind: 'credential'; readonly name: string; readonly path: string };
+  | { readonly kind: 'credential'; readonly name: string; readonly path: string }
+  /** A key in a token: `pkcs11:token=T;object=NAME?...`. */
+  | { readonly kind: 'pkcs11'; readonly uri: string };
 
 /** The keystore `file:`. */
 export interface FileKeystoreConfig {
@@ -39,6 +43,10 @@ export interface Config {
   readonly seal: Seal;
   readonly listen: string;
   readonly port: number;
+  /** For plain HTTP; undefined where it is off. */
+  readonly httpPort: number | undefined;
+  /** Base of the addresses in certificates, without a slash at its end. */
+  readonly pkiUrl: string | undefined;
   readonly tlsNames: readonly string[];
   /** It can hold a password. */
   readonly databaseUrl: SecretBytes | undefined;
@@ -46,7 +54,10 @@ export interface Config {
   readonly archive: string;
   readonly logLevel: LogLevel;
   readonly container: boolean;
+  readonly storageTable: StorageTable;
   readonly fileKeystore: FileKeystoreConfig | undefined;
+  /** Folders that PKCS #11 modules may be loaded from. */
+  readonly pkcs11Modules: readonly string[];
 }
 
 export interface ConfigOptions {
@@ -197,6 +208,7 @@ function assemble(
     optional('KEYREEVE_DATA', values.KEYREEVE_DATA) ??
     defaultDataFolder(options.packageFolder ?? findPackageFolder());
   const seal = assembleSeal(values, data, at, environment, findings);
+  const ports = assemblePorts(values, findings);
   const besideData = `${data}.seal`;
   const checkpoints =
     optional('KEYREEVE_CHECKPOINTS', values.KEYREEVE_CHECKPOINTS) ??
@@ -208,7 +220,8 @@ function assemble(
     data,
     seal,
     listen: values.KEYREEVE_LISTEN ?? '127.0.0.1',
-    port: values.KEYREEVE_PORT ?? 8443,
+    ...ports,
+    pkiUrl: values.KEYREEVE_PKI_URL,
     tlsNames: values.KEYREEVE_TLS_NAMES ?? [],
     databaseUrl:
       values.KEYREEVE_DATABASE_URL === undefined
@@ -218,8 +231,25 @@ function assemble(
     archive: optional('KEYREEVE_ARCHIVE', values.KEYREEVE_ARCHIVE) ?? join(data, 'archive'),
     logLevel: values.KEYREEVE_LOG_LEVEL ?? 'info',
     container: values.KEYREEVE_CONTAINER === '1',
+    storageTable: values.KEYREEVE_STORAGE_TABLE ?? 'default',
     fileKeystore: assembleFileKeystore(values, optional, findings),
+    pkcs11Modules: values.KEYREEVE_PKCS11_MODULES ?? pkcs11FoldersDefault,
   };
+}
+
+function assemblePorts(values: SettingValues, findings: Finding[]) {
+  const port = values.KEYREEVE_PORT ?? 8443;
+  const http = values.KEYREEVE_HTTP_PORT ?? 8080;
+  if (port === http && port !== 0) {
+    findings.push(
+      finding(
+        'KEYREEVE_HTTP_PORT',
+        `KEYREEVE_PORT and KEYREEVE_HTTP_PORT are both ${port}.`,
+        'Give plain HTTP a port of its own, or set KEYREEVE_HTTP_PORT to off.',
+      ),
+    );
+  }
+  return { port, httpPort: http === 'off' ? undefined : http };
 }
 
 function assembleSeal(
@@ -243,6 +273,7 @@ function assembleSeal(
     return { kind: 'path', path: `${data}.seal` };
   }
   if (location.kind === 'path') return { kind: 'path', path: at('KEYREEVE_SEAL', location.path) };
+  if (location.kind === 'pkcs11') return location;
   if (location.kind === 'env') {
     if ((environment[location.variable] ?? '') === '') {
       const problem = `KEYREEVE_SEAL names the variable ${location.variable}, which is not set.`;

@@ -1,11 +1,14 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { storageTables } from '../../api/storage-classes.ts';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 export const tlsNamesMax = 50;
 const pathLengthMax = 4096;
+/** It stands in every certificate. */
+const publicUrlLengthMax = 200;
 const dnsLabel = '[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?';
 const dnsName = new RegExp(`^${dnsLabel}(?:\\.${dnsLabel})*$`, 'i');
 
@@ -13,7 +16,8 @@ const dnsName = new RegExp(`^${dnsLabel}(?:\\.${dnsLabel})*$`, 'i');
 export type SealLocation =
   | { readonly kind: 'path'; readonly path: string }
   | { readonly kind: 'env'; readonly variable: string }
-  | { readonly kind: 'credential'; readonly name: string };
+  | { readonly kind: 'credential'; readonly name: string }
+  | { readonly kind: 'pkcs11'; readonly uri: string };
 
 const path = z
   .string()
@@ -28,6 +32,12 @@ const seal = path.transform((text, context): SealLocation => {
   } else if (scheme === 'credential') {
     if (/^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$/.test(name)) return { kind: 'credential', name };
     context.addIssue('has no name of a credential after "credential:"');
+  } else if (scheme?.toLowerCase() === 'pkcs11') {
+    // Read in full where PKCS #11 is spoken, which is above this folder.
+    if (!/[:;]object=[^;?]/.test(text)) {
+      context.addIssue('has no label of a key in the token: add object=NAME');
+    }
+    return { kind: 'pkcs11', uri: text };
   }
   return { kind: 'path', path: text };
 });
@@ -37,6 +47,34 @@ const port = z
   .regex(/^\d{1,5}$/, 'is not a number')
   .transform(Number)
   .refine((number) => number <= 65_535, 'is above 65535');
+
+const httpPort = z.union([z.literal('off'), port], 'is neither the number of a port nor "off"');
+
+/**
+ * The base of addresses in certificates. Who checks a certificate has no certificate to trust yet:
+ * RFC 5280, section 8, warns of HTTPS there.
+ */
+const publicUrl = z
+  .string()
+  .max(publicUrlLengthMax, `is longer than ${publicUrlLengthMax} characters`)
+  .transform((text, context) => {
+    const url = URL.parse(text);
+    const problem = url === null ? 'is not an address' : problemOfPublicUrl(url, text);
+    if (problem === undefined) return url!.href.replace(/\/+$/, '');
+    context.addIssue(`${problem}: it has the form http://pki.example.org or http://host/path`);
+    return z.NEVER;
+  });
+
+function problemOfPublicUrl(url: URL, text: string): string | undefined {
+  if (url.protocol !== 'http:') return 'does not begin with http://';
+  if (url.username !== '' || url.password !== '') return 'has a user name or a password';
+  if (/[?#]/.test(text)) return 'has a query or a fragment';
+  if (!/^[!-~]+$/.test(text)) return 'has characters beside those of ASCII';
+  // The address parser takes hosts that no name server knows.
+  const isHost = url.hostname.startsWith('[') || dnsName.test(url.hostname);
+  if (!isHost || url.port === '0') return 'names no host that could be reached';
+  return undefined;
+}
 
 const databaseUrl = z.string().refine((text) => {
   const url = URL.parse(text);
@@ -55,6 +93,23 @@ const tlsNames = z
     (names) =>
       names.every((name) => isIP(name) !== 0 || (name.length <= 253 && dnsName.test(name))),
     'holds something that is neither a DNS name nor an IP address',
+  );
+
+/** Where packages and vendors put PKCS #11 modules. */
+export const pkcs11FoldersDefault = [
+  '/usr/lib',
+  '/usr/lib64',
+  '/usr/local/lib',
+  '/usr/local/lib64',
+  '/opt',
+] as const;
+
+const moduleFolders = z
+  .string()
+  .transform((text) => text.split(':').filter((folder) => folder !== ''))
+  .refine(
+    (folders) => folders.length > 0 && folders.every((folder) => folder.startsWith('/')),
+    'is not a list of absolute paths, separated by colons',
   );
 
 /**
@@ -79,7 +134,7 @@ export const settings = {
     inFile: true,
     default: '`<data>.seal`; to be given in a container',
     meaning:
-      'Where the root key is: a folder outside the data folder, `env:NAME` (an environment variable) or `credential:NAME` (a credential of systemd, read from `$CREDENTIALS_DIRECTORY`).',
+      'Where the root key is: a folder outside the data folder, `env:NAME` (an environment variable), `credential:NAME` (a credential of systemd, read from `$CREDENTIALS_DIRECTORY`), or a key in an HSM or TPM: `pkcs11:token=T;object=NAME?module-path=/...so&pin-source=file:/...` (RFC 7512).',
   },
   KEYREEVE_LISTEN: {
     schema: z.string().refine((text) => isIP(text) !== 0, 'is not an IP address'),
@@ -92,6 +147,20 @@ export const settings = {
     inFile: true,
     default: '`8443`',
     meaning: 'The HTTPS port; `0` takes any free one.',
+  },
+  KEYREEVE_HTTP_PORT: {
+    schema: httpPort,
+    inFile: true,
+    default: '`8080`',
+    meaning:
+      'The port for plain HTTP: CRLs and certificates of CAs, nothing else. `0` takes any free one, `off` opens none.',
+  },
+  KEYREEVE_PKI_URL: {
+    schema: publicUrl,
+    inFile: true,
+    default: 'none: certificates carry no addresses',
+    meaning:
+      'Where others reach that port, such as `http://pki.example.org`: the base of the addresses of CRLs and CA certificates in what is issued.',
   },
   KEYREEVE_TLS_NAMES: {
     schema: tlsNames,
@@ -125,11 +194,25 @@ export const settings = {
     default: '`info`',
     meaning: 'The least severe messages that are logged. `debug` has a line for each request.',
   },
+  KEYREEVE_STORAGE_TABLE: {
+    schema: z.enum(storageTables, `is not one of ${storageTables.join(', ')}`),
+    inFile: true,
+    default: '`default`',
+    meaning:
+      '`enforced`: every key that the storage table speaks of is held to it, named or not (see docs/storage.md).',
+  },
   KEYREEVE_CONTAINER: {
     schema: z.enum(['0', '1'], 'is neither 0 nor 1'),
     inFile: false,
     default: '`0`',
     meaning: '`1` in a container image: `KEYREEVE_SEAL` has to be given.',
+  },
+  KEYREEVE_PKCS11_MODULES: {
+    schema: moduleFolders,
+    inFile: true,
+    default: `\`${pkcs11FoldersDefault.join(':')}\``,
+    meaning:
+      'The folders, separated by colons, that PKCS #11 modules may be loaded from: a keystore can be added by command, and a module is code that the service runs.',
   },
   CRYPTO_KEYS_PATH: {
     schema: path,
@@ -174,7 +257,13 @@ export type SettingValues = {
 export const settingNames = Object.keys(settings) as SettingName[];
 
 /** Names that only the command line reads: known, and of no matter to the service. */
-export const clientSettingNames = ['KEYREEVE_URL', 'KEYREEVE_TOKEN', 'KEYREEVE_CA_FILE'] as const;
+export const clientSettingNames = [
+  'KEYREEVE_URL',
+  'KEYREEVE_TOKEN',
+  'KEYREEVE_CERT_FILE',
+  'KEYREEVE_KEY_FILE',
+  'KEYREEVE_CA_FILE',
+] as const;
 
 /** Names that other systems know and this one refuses, each with what to do instead. */
 export const refusedSettings: Readonly<Record<string, string>> = {

@@ -10,7 +10,9 @@ import { KeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { invalidCiphertext } from './invalid-ciphertext.ts';
 import { algorithmOfKey, requireKey } from './key-kind.ts';
+import { type PrivateKey, requireLocalKey, requireUse } from './private-key.ts';
 import { checkPublic } from './public-key.ts';
+import { isRemoteKey } from './remote-key.ts';
 
 export interface AgreementParameters {
   /** What the derived key is for (RFC 5869, 3.2): both sides give the same. */
@@ -31,10 +33,11 @@ const infoLengthMaximumBytes = 1024;
 /**
  * Agrees on a secret with the holder of another key of the same algorithm: ECDH (NIST SP 800-56A,
  * RFC 7748), then HKDF-SHA-256 with an empty salt. Errors: `scheme-not-allowed`, `invalid-request`,
- * `invalid-key-material` (another curve, a point off the curve or of small order).
+ * `invalid-key-material` (another curve, a point off the curve or of small order), and of remote
+ * keys `keystore-unavailable`, `capability-missing`.
  */
 export async function agree(
-  key: KeyObject,
+  key: PrivateKey,
   peerSpki: Uint8Array,
   { info, length }: AgreementParameters,
 ): Promise<SecretBytes> {
@@ -70,7 +73,11 @@ export async function encapsulate(publicKey: KeyObject): Promise<Encapsulated> {
  * changed one of the right length gives another secret, as FIPS 203, 6.3 wants it: what is done
  * with the secret must be authenticated.
  */
-export async function decapsulate(key: KeyObject, ciphertext: Uint8Array): Promise<SecretBytes> {
+export async function decapsulate(
+  privateKey: PrivateKey,
+  ciphertext: Uint8Array,
+): Promise<SecretBytes> {
+  const key = requireLocalKey(privateKey, 'decapsulate');
   const scheme = encapsulationScheme(key);
   requireKey(scheme, key, 'private');
   const row = schemes[scheme];
@@ -93,8 +100,8 @@ function encapsulationScheme(key: KeyObject): SchemeName {
   return purposes.encapsulate.default[0];
 }
 
-function knownAlgorithm(key: KeyObject): AlgorithmName {
-  const algorithm = algorithmOfKey(key);
+function knownAlgorithm(key: PrivateKey): AlgorithmName {
+  const algorithm = isRemoteKey(key) ? key.algorithm : algorithmOfKey(key);
   if (algorithm === undefined) {
     throw new KeyreeveError('scheme-not-allowed', 'The key is of no algorithm that can do this.');
   }
@@ -103,14 +110,23 @@ function knownAlgorithm(key: KeyObject): AlgorithmName {
 
 // RFC 7748, 6.1: an all-zero secret means that the peer had no part in it. OpenSSL refuses it; the
 // check stays in case another build of it does not.
-async function sharedSecretOf(privateKey: KeyObject, publicKey: KeyObject): Promise<SecretBytes> {
+async function sharedSecretOf(key: PrivateKey, publicKey: KeyObject): Promise<SecretBytes> {
+  if (isRemoteKey(key)) {
+    const spki = publicKey.export({ format: 'der', type: 'spki' });
+    const secret = await requireUse(key, 'agree')(spki);
+    if (secret.reveal().some((byte) => byte !== 0)) return secret;
+    secret[Symbol.dispose]();
+    throw noSecret();
+  }
   const shared = await new Promise<Buffer | undefined>((resolve) => {
-    diffieHellman({ privateKey, publicKey }, (error, secret) =>
+    diffieHellman({ privateKey: key, publicKey }, (error, secret) =>
       resolve(error ? undefined : secret),
     );
   });
-  if (shared === undefined || shared.every((byte) => byte === 0)) {
-    throw new KeyreeveError('invalid-key-material', 'No secret can be agreed on with this key.');
-  }
+  if (shared === undefined || shared.every((byte) => byte === 0)) throw noSecret();
   return new SecretBytes(shared);
+}
+
+function noSecret(): KeyreeveError {
+  return new KeyreeveError('invalid-key-material', 'No secret can be agreed on with this key.');
 }

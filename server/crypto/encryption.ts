@@ -3,8 +3,10 @@ import type { EncryptionScheme, SchemeName } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { invalidCiphertext } from './invalid-ciphertext.ts';
 import { requireKey, requireScheme } from './key-kind.ts';
-import { decryptOaep, encryptOaep } from './oaep.ts';
+import { decryptOaep, encryptOaep, modulusBytes } from './oaep.ts';
+import { type PrivateKey, requireLocalKey, requireUse } from './private-key.ts';
 import { randomNonce } from './random.ts';
+import { isRemoteKey } from './remote-key.ts';
 import { deriveXaes } from './xaes.ts';
 
 const tagBytes = 16;
@@ -16,11 +18,12 @@ type GcmScheme = Exclude<EncryptionScheme, { form: 'rsa-oaep' }>;
  * Encrypts. `xaes-256-gcm` and `aes-256-gcm` take the secret key and give nonce, ciphertext, tag,
  * with a fresh random nonce; `aad` is authenticated and not sent. `rsa-oaep-*` take the public key
  * and no `aad`. Errors: `unknown-scheme`, `scheme-not-allowed`, `too-large` (more than the modulus
- * holds), `invalid-request` (`aad` with RSA).
+ * holds), `invalid-request` (`aad` with RSA), `capability-missing` (a secret key that never leaves
+ * its keystore).
  */
 export async function encrypt(
   scheme: SchemeName,
-  key: KeyObject,
+  key: PrivateKey,
   plaintext: Uint8Array,
   aad: Uint8Array = noBytes,
 ): Promise<Buffer> {
@@ -28,19 +31,21 @@ export async function encrypt(
   if (row.form === 'rsa-oaep') {
     requireKey(scheme, key, 'public');
     refuseAad(aad);
-    return encryptOaep(row, key, plaintext);
+    return encryptOaep(row, requireLocalKey(key, 'encrypt'), plaintext);
   }
   requireKey(scheme, key, 'secret');
-  return sealWithNonce(row, key, randomNonce(row.nonceBytes), plaintext, aad);
+  const secret = requireLocalKey(key, 'encrypt');
+  return sealWithNonce(row, secret, randomNonce(row.nonceBytes), plaintext, aad);
 }
 
 /**
  * Decrypts what `encrypt` wrote. Every cause of failure is the one error `invalid-ciphertext`, with
- * one message, so that no caller learns which part was wrong. RSA runs in the thread pool.
+ * one message, so that no caller learns which part was wrong. RSA runs in the thread pool, or where
+ * the key lies. Errors of remote keys besides: `keystore-unavailable`, `capability-missing`.
  */
 export async function decrypt(
   scheme: SchemeName,
-  key: KeyObject,
+  key: PrivateKey,
   ciphertext: Uint8Array,
   aad: Uint8Array = noBytes,
 ): Promise<Buffer> {
@@ -48,10 +53,12 @@ export async function decrypt(
   if (row.form === 'rsa-oaep') {
     requireKey(scheme, key, 'private');
     refuseAad(aad);
-    return decryptOaep(row, key, ciphertext);
+    if (!isRemoteKey(key)) return decryptOaep(row, key, ciphertext);
+    if (ciphertext.length !== modulusBytes(key)) throw invalidCiphertext();
+    return requireUse(key, 'decrypt')(scheme, ciphertext);
   }
   requireKey(scheme, key, 'secret');
-  return open(row, key, ciphertext, aad);
+  return open(row, requireLocalKey(key, 'decrypt'), ciphertext, aad);
 }
 
 /**

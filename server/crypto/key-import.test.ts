@@ -6,11 +6,17 @@ import type { ErrorCode } from '../../api/error-codes.ts';
 import { requireProgram, run } from '../../test/tools.ts';
 import { isKeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
-import { generateKeyMaterial, importPrivate, type KeyMaterial, random } from './crypto.ts';
-import { derChildren, derUnsigned, encodeDer, encodeDerUnsigned, readWholeDer } from './der.ts';
+import {
+  derChildren,
+  derUnsigned,
+  encodeDer,
+  encodeDerUnsigned,
+  readWholeDer,
+} from '../der/der.ts';
+import { generateKeyMaterial, importPrivate, type LocalKeyMaterial, random } from './crypto.ts';
 
-let rsa: KeyMaterial;
-let otherRsa: KeyMaterial;
+let rsa: LocalKeyMaterial;
+let otherRsa: LocalKeyMaterial;
 const passphrase = () => new SecretBytes(Buffer.from('correct horse'));
 
 before(async () => {
@@ -225,7 +231,7 @@ async function rejected(promise: Promise<unknown>, code: ErrorCode, name = ''): 
   await assert.rejects(promise, (error) => isKeyreeveError(error, code), name);
 }
 
-function formsOf({ privateKey }: KeyMaterial): SecretBytes[] {
+function formsOf({ privateKey }: LocalKeyMaterial): SecretBytes[] {
   if (privateKey.type === 'secret') return [new SecretBytes(privateKey.export())];
   const types = ['pkcs8', ...(typesOf[privateKey.asymmetricKeyType!] ?? [])] as (
     | 'pkcs8'

@@ -14,10 +14,10 @@ import {
 } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import type { SecretBytes } from '../base/secret-bytes.ts';
+import { derChildren, derTags, encodeDer, encodeDerUnsigned, readWholeDer } from '../der/der.ts';
 import { decapsulate, encapsulate } from './agreement.ts';
-import { derChildren, derTags, encodeDer, encodeDerUnsigned, readWholeDer } from './der.ts';
 import { algorithmOfKey, keyMatches } from './key-kind.ts';
-import { type KeyMaterial, materialOf } from './key-material.ts';
+import { type KeyMaterial, type LocalKeyMaterial, materialOf } from './key-material.ts';
 import { invalidPrivate, readPrivateInput } from './private-input.ts';
 import { rebuildRsa } from './rsa-private.ts';
 import { sign, verify } from './signatures.ts';
@@ -50,7 +50,7 @@ export async function importPrivate(
   algorithm: AlgorithmName,
   input: SecretBytes,
   passphrase?: SecretBytes,
-): Promise<KeyMaterial> {
+): Promise<LocalKeyMaterial> {
   const row: AlgorithmRow = algorithms[algorithm];
   if (row.node.type === 'secret') return importSecret(algorithm, row.node.bits, input);
   const given = readPrivateInput(input, passphrase);
@@ -67,7 +67,11 @@ export async function importPrivate(
   return material;
 }
 
-function importSecret(algorithm: AlgorithmName, bits: number, input: SecretBytes): KeyMaterial {
+function importSecret(
+  algorithm: AlgorithmName,
+  bits: number,
+  input: SecretBytes,
+): LocalKeyMaterial {
   if (input.length * 8 !== bits) {
     throw invalidPrivate(`A key of the algorithm ${algorithm} has exactly ${bits / 8} bytes.`);
   }

@@ -10,6 +10,8 @@ import {
   supportsScheme,
 } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
+import { type PrivateKey, requireRemoteScheme } from './private-key.ts';
+import { isRemoteKey, type RemoteKey } from './remote-key.ts';
 
 export type KeyType = 'public' | 'private' | 'secret';
 
@@ -54,8 +56,15 @@ export function requireScheme<Act extends SchemeRow['act']>(
   return row as Extract<SchemeRow, { act: Act }>;
 }
 
-/** Refuses a key that is not of an algorithm of this scheme (`scheme-not-allowed`). */
-export function requireKey(scheme: SchemeName, key: KeyObject, type: KeyType): void {
+/**
+ * Refuses a key that is not of an algorithm of this scheme (`scheme-not-allowed`), or a remote one
+ * that lies where the scheme is not to be had (`capability-missing`).
+ */
+export function requireKey(scheme: SchemeName, key: PrivateKey, type: KeyType): void {
+  if (isRemoteKey(key)) {
+    requireRemoteKey(scheme, key, type);
+    return;
+  }
   if (key.type !== type) {
     throw new KeyreeveError('scheme-not-allowed', `The scheme ${scheme} takes a ${type} key here.`);
   }
@@ -64,14 +73,25 @@ export function requireKey(scheme: SchemeName, key: KeyObject, type: KeyType): v
   const matches = algorithmNames.some(
     (name) => supportsScheme(name, scheme) && keyMatches(name, key),
   );
-  if (!matches) {
-    throw new KeyreeveError('scheme-not-allowed', `The key is not for the scheme ${scheme}.`, {
-      hint: 'Show the key to see its schemes.',
-    });
-  }
+  if (!matches) throw notForScheme(scheme);
   if (usable === undefined) {
     usable = new Set();
     usableSchemes.set(key, usable);
   }
   usable.add(scheme);
+}
+
+function requireRemoteKey(scheme: SchemeName, key: RemoteKey, type: KeyType): void {
+  const own = algorithms[key.algorithm].kind === 'symmetric' ? 'secret' : 'private';
+  if (own !== type) {
+    throw new KeyreeveError('scheme-not-allowed', `The scheme ${scheme} takes a ${type} key here.`);
+  }
+  if (!supportsScheme(key.algorithm, scheme)) throw notForScheme(scheme);
+  requireRemoteScheme(key, scheme);
+}
+
+function notForScheme(scheme: SchemeName): KeyreeveError {
+  return new KeyreeveError('scheme-not-allowed', `The key is not for the scheme ${scheme}.`, {
+    hint: 'Show the key to see its schemes.',
+  });
 }

@@ -13,12 +13,13 @@ import { type AlgorithmName, algorithms, type NodeKey } from '../../api/algorith
 import { KeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { keyMatches } from './key-kind.ts';
+import { type PrivateKey, requireLocalKey } from './private-key.ts';
 
-/** A key, ready for use in this process, and what identifies it. */
+/** A key, ready for use, and what identifies it. */
 export interface KeyMaterial {
   readonly algorithm: AlgorithmName;
-  /** The private key, or the secret one of a symmetric algorithm. */
-  readonly privateKey: KeyObject;
+  /** The private key, or the secret one of a symmetric algorithm, wherever it lies. */
+  readonly privateKey: PrivateKey;
   readonly publicKey: KeyObject | undefined;
   /** SubjectPublicKeyInfo in DER (RFC 5280, 4.1.2.7). */
   readonly spki: Buffer | undefined;
@@ -40,7 +41,7 @@ const generatePair = promisify(generateKeyPair) as (
 const generateSecret = promisify(generateKey);
 
 /** Makes a fresh key in the thread pool. */
-export async function generateKeyMaterial(algorithm: AlgorithmName): Promise<KeyMaterial> {
+export async function generateKeyMaterial(algorithm: AlgorithmName): Promise<LocalKeyMaterial> {
   const node: NodeKey = algorithms[algorithm].node;
   switch (node.type) {
     case 'secret':
@@ -60,9 +61,15 @@ export async function generateKeyMaterial(algorithm: AlgorithmName): Promise<Key
   }
 }
 
-/** The form that keystores keep: PKCS#8 in DER, or the bytes of a secret key. */
+/** Key material whose bytes are in this process. */
+export type LocalKeyMaterial = KeyMaterial & { readonly privateKey: KeyObject };
+
+/**
+ * The form that keystores keep: PKCS#8 in DER, or the bytes of a secret key. Error:
+ * `capability-missing` for a key that never leaves its keystore.
+ */
 export function serializePrivate(material: KeyMaterial): SecretBytes {
-  const key = material.privateKey;
+  const key = requireLocalKey(material.privateKey, 'give away a private key');
   return new SecretBytes(
     key.type === 'secret' ? key.export() : key.export({ format: 'der', type: 'pkcs8' }),
   );
@@ -72,7 +79,7 @@ export function serializePrivate(material: KeyMaterial): SecretBytes {
  * Reads what `serializePrivate` wrote. The bytes are trusted to be ours, so this is fast: foreign
  * ones go through `importPrivate`. Error: `integrity-failed`.
  */
-export function parsePrivate(algorithm: AlgorithmName, secret: SecretBytes): KeyMaterial {
+export function parsePrivate(algorithm: AlgorithmName, secret: SecretBytes): LocalKeyMaterial {
   let key: KeyObject;
   try {
     key =
@@ -108,7 +115,7 @@ export function fingerprintOf(spki: Uint8Array): string {
 }
 
 /** Completes a private or secret key that has been checked. */
-export function materialOf(algorithm: AlgorithmName, key: KeyObject): KeyMaterial {
+export function materialOf(algorithm: AlgorithmName, key: KeyObject): LocalKeyMaterial {
   return key.type === 'secret'
     ? secretMaterial(algorithm, key)
     : pairMaterial(algorithm, { privateKey: key, publicKey: createPublicKey(key) });
@@ -117,13 +124,13 @@ export function materialOf(algorithm: AlgorithmName, key: KeyObject): KeyMateria
 function pairMaterial(
   algorithm: AlgorithmName,
   pair: { publicKey: KeyObject; privateKey: KeyObject },
-): KeyMaterial {
+): LocalKeyMaterial {
   const spki = pair.publicKey.export({ format: 'der', type: 'spki' });
   const { privateKey, publicKey } = pair;
   return { algorithm, privateKey, publicKey, spki, fingerprint: fingerprintOf(spki) };
 }
 
-function secretMaterial(algorithm: AlgorithmName, privateKey: KeyObject): KeyMaterial {
+function secretMaterial(algorithm: AlgorithmName, privateKey: KeyObject): LocalKeyMaterial {
   const check = createHmac('sha256', privateKey).update(keyCheckText).digest();
   const fingerprint = check.toString('hex', 0, keyCheckBytes);
   return { algorithm, privateKey, publicKey: undefined, spki: undefined, fingerprint };

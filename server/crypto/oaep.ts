@@ -1,7 +1,9 @@
 import { type KeyObject, webcrypto } from 'node:crypto';
-import type { EncryptionScheme } from '../../api/algorithms.ts';
+import { algorithms, type EncryptionScheme, type NodeKey } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { invalidCiphertext } from './invalid-ciphertext.ts';
+import type { PrivateKey } from './private-key.ts';
+import { isRemoteKey } from './remote-key.ts';
 
 type OaepScheme = Extract<EncryptionScheme, { form: 'rsa-oaep' }>;
 type OaepParameters = Pick<OaepScheme, 'hash' | 'hashBytes'>;
@@ -48,7 +50,11 @@ export async function decryptOaep(
 }
 
 /** Length of the modulus, and so of every ciphertext and signature. */
-export function modulusBytes(key: KeyObject): number {
+export function modulusBytes(key: PrivateKey): number {
+  if (isRemoteKey(key)) {
+    const node: NodeKey = algorithms[key.algorithm].node;
+    return node.type === 'rsa' ? node.modulusBits / 8 : 0;
+  }
   return (key.asymmetricKeyDetails?.modulusLength ?? 0) / 8;
 }
 

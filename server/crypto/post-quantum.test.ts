@@ -14,16 +14,16 @@ import {
 import { refusalsFor } from '../../test/refusals.ts';
 import { isKeyreeveError } from '../base/errors.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
+import { encodeDer } from '../der/der.ts';
 import {
   decapsulate,
   encapsulate,
   generateKeyMaterial,
   importPrivate,
-  type KeyMaterial,
+  type LocalKeyMaterial,
   sign,
   verify,
 } from './crypto.ts';
-import { encodeDer } from './der.ts';
 
 const data = Buffer.from('What a quantum computer should not be able to sign.');
 
@@ -125,7 +125,7 @@ test('post-quantum keys in their expanded form are taken if their halves work to
 async function crossCheck(
   name: SchemeName & AlgorithmName,
   noble: NobleSigner,
-  material: KeyMaterial,
+  material: LocalKeyMaterial,
   secretKey: Uint8Array,
 ): Promise<void> {
   const ours = await sign(name, material.privateKey, data);
@@ -139,7 +139,7 @@ async function crossCheck(
 
 async function refuseAll(
   scheme: SchemeName,
-  { privateKey, publicKey }: KeyMaterial,
+  { privateKey, publicKey }: LocalKeyMaterial,
   look: (signature: Buffer) => void = () => {},
 ): Promise<void> {
   const valid = await sign(scheme, privateKey, data);

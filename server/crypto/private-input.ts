@@ -8,7 +8,7 @@ import {
   derUnsigned,
   readDer,
   readWholeDer,
-} from './der.ts';
+} from '../der/der.ts';
 
 export const privateInputMaximumBytes = 64 * 1024;
 

@@ -8,8 +8,8 @@ import type { AlgorithmName } from '../../api/algorithms.ts';
 import { badPublicKeys } from '../../test/refusals/public-keys.ts';
 import { requireProgram, run } from '../../test/tools.ts';
 import { isKeyreeveError } from '../base/errors.ts';
+import { encodeDer, encodeDerUnsigned } from '../der/der.ts';
 import { agree, checkPublic, generateKeyMaterial, verify } from './crypto.ts';
-import { encodeDer, encodeDerUnsigned } from './der.ts';
 
 const checked: readonly AlgorithmName[] = [
   ...(['rsa-2048', 'p-256', 'p-384', 'p-521', 'secp256k1', 'ed25519', 'x25519'] as const),

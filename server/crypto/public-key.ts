@@ -1,7 +1,7 @@
 import { createPublicKey, diffieHellman, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { type AlgorithmName, algorithms, type NodeKey } from '../../api/algorithms.ts';
 import { KeyreeveError } from '../base/errors.ts';
-import { bigintFromBytes, derChildren, readWholeDer } from './der.ts';
+import { bigintFromBytes, DerReader } from '../der/der.ts';
 import { keyMatches } from './key-kind.ts';
 
 export const spkiLengthMaximumBytes = 16 * 1024;
@@ -9,6 +9,8 @@ export const rsaExponentMinimum = 65_537n;
 /** OpenSSL refuses larger ones with moduli above 3072 bits, and they only make verifying slow. */
 export const rsaExponentMaximum = 2n ** 64n - 1n;
 
+/** SEC 1, section 2.3.3. */
+const uncompressedPoint = 0x04;
 const fieldPrime = 2n ** 255n - 19n;
 
 // The y coordinates of the eight points of small order of edwards25519 (RFC 8032, 5.1): orders
@@ -38,12 +40,7 @@ export function checkPublic(algorithm: AlgorithmName, spki: Uint8Array): KeyObje
     throw invalid(`It is not a key of the algorithm ${algorithm}.`);
   }
   const node: NodeKey = algorithms[algorithm].node;
-  if (
-    (node.type === 'ec' && !isUncompressed(input)) ||
-    canonicalSpki(key)?.equals(input) !== true
-  ) {
-    throw invalid('Its encoding is not the canonical one.');
-  }
+  if (!isCanonical(input, key, node)) throw invalid('Its encoding is not the canonical one.');
   if (node.type === 'rsa') checkRsaNumbers(key);
   checkPoint(key, node);
   return key;
@@ -58,28 +55,28 @@ export function checkPoint(key: KeyObject, node: NodeKey): void {
   checkedPoints.add(key);
 }
 
-// Asked for the coordinates of the point at infinity, Node leaves an error in OpenSSL's queue, and
-// the next TLS connection that is read from takes it for its own and breaks. So it is never asked.
-function isUncompressed(spki: Buffer): boolean {
-  try {
-    const [, point] = derChildren(readWholeDer(spki));
-    // A BIT STRING begins with its number of unused bits (X.690, 8.6.2.2).
-    return point?.content[1] === 0x04;
-  } catch {
-    return false;
-  }
+// OpenSSL gives EC points back as it got them, so writing the key again would not tell. Nor is it
+// asked for the coordinates: at the point at infinity Node leaves an error in OpenSSL's queue, and
+// the next TLS connection that is read from takes it for its own and breaks.
+function isCanonical(spki: Buffer, key: KeyObject, node: NodeKey): boolean {
+  if (node.type === 'ec') return isPlainPoint(spki);
+  return key.export({ format: 'der', type: 'spki' }).equals(spki);
 }
 
-// OpenSSL gives EC points back as compressed as it got them; from its coordinates it writes the
-// plain form (RFC 5480: a named curve and an uncompressed point).
-// The point at infinity has no coordinates.
-function canonicalSpki(key: KeyObject): Buffer | undefined {
-  if (key.asymmetricKeyType !== 'ec') return key.export({ format: 'der', type: 'spki' });
+// RFC 5480: the named curve and the uncompressed point, whose length OpenSSL has looked at.
+function isPlainPoint(spki: Buffer): boolean {
   try {
-    const plain = createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' });
-    return plain.export({ format: 'der', type: 'spki' });
+    const outer = DerReader.over(spki, { bytesMaximum: spkiLengthMaximumBytes });
+    const reader = outer.sequence();
+    const algorithm = reader.sequence();
+    algorithm.objectIdentifier();
+    algorithm.objectIdentifier();
+    algorithm.finish();
+    const point = reader.bitStringBytes();
+    reader.finish();
+    return point[0] === uncompressedPoint;
   } catch {
-    return undefined;
+    return false;
   }
 }
 

@@ -12,7 +12,7 @@ import {
   encapsulate,
   encrypt,
   generateKeyMaterial,
-  type KeyMaterial,
+  type LocalKeyMaterial,
   mac,
   sign,
   unwrapKey,
@@ -73,7 +73,7 @@ test('the generator of refusals makes valid values where it changes nothing', as
 function mutate(
   refusal: Refusal,
   scheme: SchemeName,
-  { privateKey, publicKey }: KeyMaterial,
+  { privateKey, publicKey }: LocalKeyMaterial,
   valid: Buffer,
 ): Buffer {
   const changed = refusal.mutate(Buffer.from(valid), { scheme, data, privateKey, publicKey });
@@ -81,7 +81,7 @@ function mutate(
   return changed;
 }
 
-async function make(scheme: SchemeName, material: KeyMaterial): Promise<Buffer> {
+async function make(scheme: SchemeName, material: LocalKeyMaterial): Promise<Buffer> {
   switch (schemes[scheme].act) {
     case 'sign':
       return sign(scheme, material.privateKey, data);
@@ -99,7 +99,11 @@ async function make(scheme: SchemeName, material: KeyMaterial): Promise<Buffer> 
 }
 
 /** Whether the value is taken. Everything that is opened must be refused with the one error. */
-async function accepts(scheme: SchemeName, material: KeyMaterial, value: Buffer): Promise<boolean> {
+async function accepts(
+  scheme: SchemeName,
+  material: LocalKeyMaterial,
+  value: Buffer,
+): Promise<boolean> {
   const { act } = schemes[scheme];
   const { privateKey, publicKey } = material;
   if (act === 'sign') return verify(scheme, publicKey as KeyObject, data, value);

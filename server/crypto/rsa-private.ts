@@ -8,7 +8,7 @@ import {
   encodeDer,
   encodeDerUnsigned,
   readWholeDer,
-} from './der.ts';
+} from '../der/der.ts';
 import { invalidPrivate } from './private-input.ts';
 import { checkRsaPublic } from './public-key.ts';
 

@@ -9,7 +9,7 @@ import { requireProgram, run, tryRun } from '../../test/tools.ts';
 import { isKeyreeveError } from '../base/errors.ts';
 import {
   generateKeyMaterial,
-  type KeyMaterial,
+  type LocalKeyMaterial,
   mapBatch,
   sign,
   signMany,
@@ -54,7 +54,7 @@ test('a scheme takes only keys of its own algorithms', async () => {
     generateKeyMaterial('p-256'),
     generateKeyMaterial('ed25519'),
   ]);
-  const wrong: [SchemeName, KeyMaterial][] = [
+  const wrong: [SchemeName, LocalKeyMaterial][] = [
     ['rsa-pss-sha256', p256],
     ['ecdsa-sha384', p256],
     ['ecdsa-sha256', rsa],
@@ -140,7 +140,7 @@ interface Files {
   readonly signature: string;
 }
 
-function writeFiles(material: KeyMaterial): Files {
+function writeFiles(material: LocalKeyMaterial): Files {
   const path = (name: string) => join(folder, `${material.algorithm}-${name}`);
   const files: Files = {
     privateKey: path('private.pem'),

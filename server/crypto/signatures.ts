@@ -10,18 +10,27 @@ import { algorithms, type SchemeName, type SignatureScheme } from '../../api/alg
 import { KeyreeveError } from '../base/errors.ts';
 import { algorithmOfKey, requireKey, requireScheme } from './key-kind.ts';
 import { Limiter, mapBatch } from './limiter.ts';
+import type { PrivateKey } from './private-key.ts';
 import { checkPoint } from './public-key.ts';
+import { isRemoteKey, type RemoteKey } from './remote-key.ts';
 
 // The thread pool is the process's, shared with file access and name look-ups, so its guard is too.
 const slowSignatures = new Limiter(1);
 
 /**
- * Signs `data` itself, not a digest of it, in the thread pool. Bytes as the table of schemes says:
- * ECDSA in DER, everything else raw. Errors: `unknown-scheme`, `scheme-not-allowed`.
+ * Signs `data` itself, not a digest of it, in the thread pool or where the key lies. Bytes as the
+ * table of schemes says: ECDSA in DER, everything else raw. What a remote key signed is verified
+ * before it leaves: a faulty module could give a signature of other data, or one that tells of the
+ * key (RFC 8017, section 8 and Boneh, DeMillo, Lipton). Errors: `unknown-scheme`,
+ * `scheme-not-allowed`, and of remote keys `keystore-unavailable`, `capability-missing`,
+ * `integrity-failed`.
  */
-export async function sign(scheme: SchemeName, key: KeyObject, data: Uint8Array): Promise<Buffer> {
+export async function sign(scheme: SchemeName, key: PrivateKey, data: Uint8Array): Promise<Buffer> {
   const row = requireScheme(scheme, 'sign');
   requireKey(scheme, key, 'private');
+  if (isRemoteKey(key)) {
+    return requireOwnSignature(scheme, key, data, await key.sign(scheme, data));
+  }
   const job = () => signInPool(row, key, data);
   return 'slow' in row && row.slow ? slowSignatures.run(job) : job();
 }
@@ -45,13 +54,43 @@ export async function verify(
   return verifyInPool(row, publicKey, data, signature);
 }
 
-/** Signs a list; the signatures come in its order. */
-export function signMany(
+/** Signs a list; the signatures come in its order. Errors: those of `sign`. */
+export async function signMany(
   scheme: SchemeName,
-  key: KeyObject,
+  key: PrivateKey,
   datas: readonly Uint8Array[],
 ): Promise<Buffer[]> {
-  return mapBatch(datas, (data) => sign(scheme, key, data));
+  if (!isRemoteKey(key) || key.signMany === undefined) {
+    return mapBatch(datas, (data) => sign(scheme, key, data));
+  }
+  requireScheme(scheme, 'sign');
+  requireKey(scheme, key, 'private');
+  const signatures = await key.signMany(scheme, datas);
+  if (signatures.length !== datas.length) throw wrongSignature(key);
+  const pairs = datas.map((data, index) => ({ data, signature: signatures[index]! }));
+  return mapBatch(pairs, ({ data, signature }) =>
+    requireOwnSignature(scheme, key, data, signature),
+  );
+}
+
+async function requireOwnSignature(
+  scheme: SchemeName,
+  key: RemoteKey,
+  data: Uint8Array,
+  signature: Buffer,
+): Promise<Buffer> {
+  if (key.publicKey !== undefined && (await verify(scheme, key.publicKey, data, signature))) {
+    return signature;
+  }
+  throw wrongSignature(key);
+}
+
+function wrongSignature({ keystore }: RemoteKey): KeyreeveError {
+  return new KeyreeveError(
+    'integrity-failed',
+    `The keystore "${keystore}" gave a signature that is not one of its key over these data. It was thrown away.`,
+    { hint: 'Look at the token and its module before you use the key again.' },
+  );
 }
 
 /**

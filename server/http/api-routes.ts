@@ -8,7 +8,7 @@ import { KeyreeveError } from '../base/errors.ts';
 import type { Handlers, StreamAnswer } from '../base/handler.ts';
 import { answerJson, answerStream } from './answer.ts';
 import { closingError, Exchange, type ExchangeParts } from './exchange.ts';
-import { agentOf, bearerOf, idempotencyKeyOf } from './headers.ts';
+import { agentOf, credentialOf, idempotencyKeyOf } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
 import type { Metrics, RouteMetrics } from './metrics.ts';
 import { validate } from './validate.ts';
@@ -16,7 +16,10 @@ import type { VisitorLimit } from './visitor-limit.ts';
 
 /** Finds out who calls. Errors: `unauthenticated`, `rate-limited`, `storage-unavailable`. */
 export type Authenticate = (credentials: {
-  readonly bearer: string;
+  /** The token, which wins over a certificate; undefined where a certificate came alone. */
+  readonly bearer: string | undefined;
+  /** SHA-256 of the client certificate of the connection, where there is no token. */
+  readonly certificate: string | undefined;
   readonly address: string;
   readonly agent: string;
   readonly correlationId: string;
@@ -101,11 +104,10 @@ class ApiRoute {
   }
 
   async #identify(request: FastifyRequest, exchange: Exchange): Promise<void> {
-    const { headers } = request.raw;
     exchange.caller = await this.#parts.authenticate({
-      bearer: bearerOf(headers),
+      ...credentialOf(request.raw),
       address: exchange.address,
-      agent: agentOf(headers),
+      agent: agentOf(request.raw.headers),
       correlationId: exchange.correlationId,
     });
     exchange.admit(this.#bodyBytes(request));

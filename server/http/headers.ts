@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { KeyreeveError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import {
@@ -7,6 +7,7 @@ import {
   correlationIdLengthMax,
   idempotencyKeyLengthMax,
 } from './limits.ts';
+import { clientCertificateOf } from './tls.ts';
 
 const correlationPattern = new RegExp(
   `^[A-Za-z0-9][A-Za-z0-9._:-]{0,${correlationIdLengthMax - 1}}$`,
@@ -31,6 +32,36 @@ export function correlationIdOf(headers: IncomingHttpHeaders): string {
     if (found !== null) return found[1]!;
   }
   return newId('req');
+}
+
+/**
+ * What the request proves who calls by: its token, else the client certificate of its connection.
+ * With a token the certificate is not even looked at. Errors: `unauthenticated` where there is
+ * neither, and where the header holds no token; `forbidden` for a certificate that a browser shows
+ * on behalf of another site.
+ */
+export function credentialOf({ headers, socket }: IncomingMessage) {
+  const certificate = headers.authorization === undefined ? clientCertificateOf(socket) : undefined;
+  const bearer = certificate === undefined ? bearerOf(headers) : undefined;
+  if (certificate !== undefined) refuseOtherSites(headers);
+  return { bearer, certificate };
+}
+
+/**
+ * A browser shows its certificate whichever page makes it call, and without asking: pages of other
+ * sites would act in the name of whoever looks at them. Programs send neither header (Fetch Metadata,
+ * section 2.4; RFC 6454, section 7).
+ */
+function refuseOtherSites(headers: IncomingHttpHeaders): void {
+  const { origin, host, 'sec-fetch-site': site = 'none' } = headers;
+  const isOwnSite = site === 'none' || site === 'same-origin';
+  const isOwnOrigin = origin === undefined || URL.parse(origin)?.host === host;
+  if (isOwnSite && isOwnOrigin) return;
+  throw new KeyreeveError(
+    'forbidden',
+    'A page of another site called with the client certificate of the browser.',
+    { hint: 'Call from a program, or send a token.' },
+  );
 }
 
 /** The token of `Authorization: Bearer`, the only place it is taken from (RFC 6750, section 2.1). */

@@ -194,7 +194,7 @@ test('new certificates serve new connections, and standing ones go on', async (c
   const kept = await open(server);
   const before = kept.getPeerCertificate().serialNumber;
   const next = await testTls(context);
-  server.http.reloadTls(next.options);
+  server.http.reloadTls({ tls: next.options });
   kept.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n');
   const [data] = (await once(kept, 'data')) as [Buffer];
   assert.match(data.toString(), /^HTTP\/1\.1 200 /);

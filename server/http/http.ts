@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { STATUS_CODES } from 'node:http';
 import type { Server } from 'node:https';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { type RouteId, routes } from '../../api/routes.ts';
@@ -14,22 +14,28 @@ import { Admission } from './admission.ts';
 import { type Authenticate, registerApiRoutes } from './api-routes.ts';
 import { Exchange, refuse } from './exchange.ts';
 import { defaultLimits, type HttpLimits, parameterLengthMax } from './limits.ts';
+import { closeServer, listen } from './listening.ts';
 import { type MetricSource, Metrics } from './metrics.ts';
 import { notFoundError } from './not-found.ts';
 import { type Health, pagePaths, registerPages } from './pages.ts';
 import { asKeyreeveError, problemOf } from './problem.ts';
+import {
+  clientCertificates,
+  secureContextOptions,
+  type TlsMaterial,
+  type TlsState,
+} from './tls.ts';
 import { VisitorLimit } from './visitor-limit.ts';
 
 export type { Authenticate } from './api-routes.ts';
 export { defaultLimits, type HttpLimits } from './limits.ts';
-export type { MetricSample, MetricSource, MetricValue } from './metrics.ts';
+export type { MetricSource } from './metrics.ts';
 export type { Health } from './pages.ts';
-
-/** Key and certificates of the server as PEM. */
-export interface TlsMaterial {
-  readonly key: string;
-  readonly cert: string;
-}
+export {
+  createPublicFileServer,
+  type PublicFileServer,
+} from './public-files.ts';
+export type { TlsMaterial, TlsState } from './tls.ts';
 
 export interface HttpServerOptions {
   /** One for every route of the API; one that is missing is an error at start. */
@@ -38,6 +44,11 @@ export interface HttpServerOptions {
   /** Asked for `/metrics` alone: the features authorise what they do. */
   readonly authorise: Authorise;
   readonly tls: TlsMaterial;
+  /**
+   * Certificates (PEM) of the CAs whose client certificates log in: named to clients, so that they
+   * choose a fitting one. Where there are none, the CA of the server itself is named.
+   */
+  readonly clientAuthorities?: readonly string[];
   readonly health: () => Health;
   readonly metrics?: MetricSource;
   readonly log: Logger;
@@ -52,28 +63,13 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** Error: `config-invalid` where the address cannot be had. */
   listen(at: { address: string; port: number }): Promise<{ url: string; port: number }>;
-  /** New certificates for new connections; those that stand are kept. */
-  reloadTls(tls: TlsMaterial): void;
+  /** New certificates for new connections; those that stand are kept. What is left out stays. */
+  reloadTls(change: Partial<TlsState>): void;
   /** Requests under way. */
   readonly requestsInFlight: number;
   /** Takes no more, lets what is under way end within its time, then cuts the rest. */
   close(): Promise<void>;
 }
-
-/**
- * TLS 1.2 with forward secrecy and authenticated ciphers for the server's ECDSA key, and TLS 1.3
- * (RFC 9325, section 4.2).
- */
-const ciphers = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-].join(':');
-const closeSweepMilliseconds = 50;
-const tlsSettings = { minVersion: 'TLSv1.2', ciphers } as const;
 
 /** The native API over HTTPS. Nothing is listened on before `listen`. */
 export async function createHttpServer(options: HttpServerOptions): Promise<HttpServer> {
@@ -99,7 +95,8 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const begin = (request: FastifyRequest) => {
     request.exchange = new Exchange(parts, request.raw, 'none', unmatched);
   };
-  const app = createApp(options.tls, limits, begin);
+  let tls: TlsState = { tls: options.tls, clientAuthorities: options.clientAuthorities ?? [] };
+  const app = createApp(tls, limits, begin);
   registerApiRoutes(app, parts);
   registerPages(app, parts);
   registerNotFound(app, begin);
@@ -110,8 +107,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     get requestsInFlight() {
       return admission.requests;
     },
-    listen: (at) => listen(server, at, log),
-    reloadTls: (tls) => server.setSecureContext({ ...tls, ...tlsSettings }),
+    listen: (at) => listen(server, { ...at, scheme: 'https', setting: 'KEYREEVE_PORT', log }),
+    reloadTls(change) {
+      const next = { ...tls, ...change };
+      server.setSecureContext(secureContextOptions(next));
+      tls = next;
+    },
     async close() {
       isClosing = true;
       await closeServer(server, limits.closeTimeoutSeconds);
@@ -120,24 +121,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   };
 }
 
-/** Connections end as their last answer has left; what takes too long is cut. */
-async function closeServer(server: Server, timeoutSeconds: number): Promise<void> {
-  const sweep = setInterval(() => server.closeIdleConnections(), closeSweepMilliseconds);
-  const cut = setTimeout(() => server.closeAllConnections(), timeoutSeconds * 1000);
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  clearInterval(sweep);
-  clearTimeout(cut);
-}
-
 function createApp(
-  tls: TlsMaterial,
+  tls: TlsState,
   limits: HttpLimits,
   begin: (request: FastifyRequest) => void,
 ): FastifyInstance {
   const app = fastify({
     https: {
-      ...tls,
-      ...tlsSettings,
+      ...secureContextOptions(tls),
+      ...clientCertificates,
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: limits.handshakeTimeoutSeconds * 1000,
       headersTimeout: limits.headersTimeoutSeconds * 1000,
@@ -227,42 +219,4 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
       'Content-Type: application/problem+json\r\nCache-Control: no-store\r\nConnection: close\r\n' +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
-}
-
-const listenHints: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'Another program listens there: stop it, or set KEYREEVE_PORT.',
-  EACCES: 'Ports below 1024 need a right of their own: set KEYREEVE_PORT.',
-  EADDRNOTAVAIL: 'This machine has no such address: set KEYREEVE_LISTEN.',
-};
-
-function listen(
-  server: Server,
-  at: { address: string; port: number },
-  log: Logger,
-): Promise<{ url: string; port: number }> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: NodeJS.ErrnoException) => {
-      const hint = listenHints[error.code ?? ''];
-      reject(
-        new KeyreeveError(
-          'config-invalid',
-          `The service cannot listen on ${at.address}, port ${at.port} (${error.code}).`,
-          { cause: error, ...(hint === undefined ? {} : { hint }) },
-        ),
-      );
-    };
-    server.once('error', failed);
-    server.listen(at.port, at.address, () => {
-      server.removeListener('error', failed);
-      server.on('error', (error) => log.error({ err: error }, 'the server failed'));
-      const { port } = server.address() as AddressInfo;
-      resolve({ port, url: `https://${urlHost(at.address)}:${port}` });
-    });
-  });
-}
-
-/** A host that a caller on this machine can use. */
-function urlHost(address: string): string {
-  if (address === '0.0.0.0' || address === '::') return 'localhost';
-  return address.includes(':') ? `[${address}]` : address;
 }

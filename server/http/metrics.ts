@@ -1,19 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { MetricSample } from '../base/metric.ts';
 
-/** A figure of another part of the service, read when metrics are asked for. */
-export interface MetricSample {
-  /** Such as `keyreeve_key_uses_total`. */
-  readonly name: string;
-  readonly help: string;
-  readonly kind: 'counter' | 'gauge';
-  readonly values: readonly MetricValue[];
-}
-
-export interface MetricValue {
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
+/** Asks the other parts of the service for their figures. */
 export type MetricSource = () => readonly MetricSample[] | Promise<readonly MetricSample[]>;
 
 const durationBucketsSeconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30];

@@ -24,10 +24,13 @@ export function openApiDocument(version: string): JsonObject {
         'the slashes of a name as %2F.',
     },
     servers: [{ url: '/' }],
-    security: [{ token: [] }],
+    security: [{ token: [] }, { certificate: [] }],
     paths,
     components: {
-      securitySchemes: { token: { type: 'http', scheme: 'bearer' } },
+      securitySchemes: {
+        token: { type: 'http', scheme: 'bearer' },
+        certificate: { type: 'mutualTLS' },
+      },
       schemas: { Problem: problemSchema() },
       responses: problemResponses(),
     },

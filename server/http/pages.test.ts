@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { errorCodes } from '../../api/error-codes.ts';
+import type { MetricSample } from '../base/metric.ts';
 import { goodToken, startServer } from './http-testing.ts';
-import type { MetricSample } from './metrics.ts';
 import type { Health } from './pages.ts';
 
 test('probes are answered without a token, with the reasons where something is wrong', async (context) => {

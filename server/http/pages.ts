@@ -4,7 +4,7 @@ import { answerPage, type PageAnswer } from './answer.ts';
 import type { Authenticate } from './api-routes.ts';
 import { docsAsset, docsIndex, errorPage } from './description-pages.ts';
 import { closingError, Exchange, type ExchangeParts } from './exchange.ts';
-import { agentOf, bearerOf } from './headers.ts';
+import { agentOf, credentialOf } from './headers.ts';
 import type { Metrics } from './metrics.ts';
 import type { KnownPath } from './not-found.ts';
 import type { VisitorLimit } from './visitor-limit.ts';
@@ -101,7 +101,7 @@ async function enter(
   if (page.access === 'public') parts.visitors.take(exchange.address);
   else {
     exchange.caller = await parts.authenticate({
-      bearer: bearerOf(raw.headers),
+      ...credentialOf(raw),
       address: exchange.address,
       agent: agentOf(raw.headers),
       correlationId: exchange.correlationId,

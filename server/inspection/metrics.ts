@@ -1,15 +1,5 @@
+import { gauge, type MetricSample } from '../base/metric.ts';
 import type { Storage } from '../storage/storage.ts';
-
-/** One figure, as Prometheus reads it. */
-export interface Sample {
-  readonly name: string;
-  readonly help: string;
-  readonly kind: 'counter' | 'gauge';
-  readonly values: readonly {
-    readonly labels?: Readonly<Record<string, string>>;
-    readonly value: number;
-  }[];
-}
 
 /** Counts uses of keys as they happen, and reads the other figures when it is asked. */
 export class ServiceMetrics {
@@ -28,7 +18,7 @@ export class ServiceMetrics {
     else use.count += items;
   }
 
-  async samples(): Promise<readonly Sample[]> {
+  async samples(): Promise<readonly MetricSample[]> {
     const { db } = this.#storage;
     const health = this.#storage.health();
     const tree = await db.selectFrom('tree').select('size').executeTakeFirst();
@@ -53,8 +43,4 @@ export class ServiceMetrics {
       gauge('keyreeve_epoch', 'Changes that caches had to notice.', this.#storage.epoch),
     ];
   }
-}
-
-function gauge(name: string, help: string, value: number): Sample {
-  return { name, help, kind: 'gauge', values: [{ value }] };
 }

@@ -7,7 +7,8 @@ import type { KeyRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { currentVersion, effectiveState } from './key-rules.ts';
 import { newKey, requireSuccessor, versionOf } from './make-key.ts';
-import { appendVersion, versionsMax } from './rotate-key.ts';
+import { appendVersion, versionsMax } from './make-version.ts';
+import { requireAssurance, requireStorage } from './storage-rules.ts';
 
 /** The key that signs the certificates of the digital certificate system. */
 export const currentKeyName = 'certificates/signing';
@@ -16,7 +17,7 @@ export const currentKeyName = 'certificates/signing';
  * Takes the key file that `CRYPTO_CURRENT_KEY_ID` names into use, in place: as the first version of
  * `certificates/signing`, or, where the operator put a new file and its name there, as the next
  * one. A file that has been a version before is left as it is: the database rules, and rotation may
- * have moved on from it. Errors: `keystore-unavailable` where the file is not there,
+ * have moved on from it. Errors: `not-found` where the file is not there, `keystore-unavailable`,
  * `wrong-passphrase`, `invalid-key-material`, `config-invalid`.
  */
 export async function adoptCurrentKey(
@@ -30,9 +31,9 @@ export async function adoptCurrentKey(
     const current = currentVersion(known, keys.clock.now());
     return current?.version === version.version ? 'current' : 'superseded';
   }
-  const adopted = await keys.keystores.named('file').adopt!(name);
+  const adopted = await keys.keystores.named('file').adopt!({ label: name });
   await keys.storage.commit(
-    known === undefined ? firstVersion(keys, adopted) : nextVersion(keys, known, adopted),
+    known === undefined ? firstVersion(keys, adopted) : await nextVersion(keys, known, adopted),
   );
   return 'adopted';
 }
@@ -48,11 +49,10 @@ function firstVersion(keys: Keys, { algorithm, stored }: AdoptedKey) {
       labels: {},
       policy: policySchema.parse({}),
     },
-    'system',
-    now,
+    { ownerId: 'system', kind: 'file', now },
   );
   const version = versionAt(key.id, 1, algorithm, now);
-  const record = { ...key, versions: [versionOf(stored, version)] };
+  const record = { ...key, versions: [versionOf(stored, version, key.keystore)] };
   return {
     steps: [keys.store.insertKey(record, now), keys.store.insertVersion(version, stored)],
     entries: [adoptionEntry(keys, key.id, 1, stored)],
@@ -60,7 +60,7 @@ function firstVersion(keys: Keys, { algorithm, stored }: AdoptedKey) {
   };
 }
 
-function nextVersion(keys: Keys, key: KeyRecord, { algorithm, stored }: AdoptedKey) {
+async function nextVersion(keys: Keys, key: KeyRecord, { algorithm, stored }: AdoptedKey) {
   const now = keys.clock.now();
   const newest = key.versions.at(-1)!;
   const isLiving = key.destroyAt === null && effectiveState(newest, now) !== 'destroyed';
@@ -70,6 +70,9 @@ function nextVersion(keys: Keys, key: KeyRecord, { algorithm, stored }: AdoptedK
     });
   }
   requireSuccessor(key, algorithm);
+  const keystore = keys.keystores.named('file');
+  requireStorage('default', key, keystore);
+  await requireAssurance(key.policy, keystore);
   const number = newest.version + 1;
   const version = versionAt(key.id, number, algorithm, now);
   return {

@@ -9,6 +9,8 @@ import { type KeyRecord, resourceOf, type VersionRecord } from './key-record.ts'
 import type { Keys } from './key-ring.ts';
 import { effectiveState, findVersion } from './key-rules.ts';
 import { viewOf } from './key-view.ts';
+import { changedPolicy } from './policy-rules.ts';
+import { requireAssurance } from './storage-rules.ts';
 
 /** Changes labels, owner or policy. What is fixed at creation stays. */
 export async function updateKey(
@@ -28,16 +30,17 @@ export async function updateKey(
           { hint: 'Look at it again, then repeat the command.' },
         );
       }
-      if (body.policy !== undefined && body.policy.recovery !== key.policy.recovery) {
-        throw new KeyreeveError('invalid-policy', 'The recovery kind is fixed at creation.', {
-          hint: `Leave it at "${key.policy.recovery}", or make another key.`,
-        });
+      const policy =
+        body.policy === undefined ? key.policy : changedPolicy(key.policy, body.policy);
+      if (policy.assurance !== key.policy.assurance) {
+        // What is demanded has to hold for the versions that there are.
+        await requireAssurance(policy, keys.keystores.holding(key.keystore));
       }
       const changed: KeyRecord = {
         ...key,
         labels: body.labels ?? key.labels,
         ownerId: body.owner === undefined ? key.ownerId : await keys.principalId(body.owner),
-        policy: body.policy ?? key.policy,
+        policy,
         revision: key.revision + 1,
       };
       // Nobody moves a key by its labels to where he may not touch it, nor away from a rule.

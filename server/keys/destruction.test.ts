@@ -142,7 +142,12 @@ test('what a crash left of a key that was never finished is removed, and what wa
     entries: [],
   });
   assert.equal(keys.privateFiles().length, 2);
-  assert.equal(await settleIntents(keys.keys), 2);
+  // Tokens are left for later, and what commands are at is theirs.
+  const before = 0;
+  assert.equal(await settleIntents(keys.keys, { among: () => true, before }), 0);
+  assert.equal(await settleIntents(keys.keys, { among: ({ name }) => name !== 'file' }), 1);
+  assert.equal(keys.privateFiles().length, 2);
+  assert.equal(await settleIntents(keys.keys), 1);
   assert.deepEqual(keys.privateFiles(), [`${made.id}-1.pem`]);
   assert.equal(await settleIntents(keys.keys), 0);
   await keys.call('key.sign', 'finished', { data });

@@ -60,7 +60,7 @@ async function destroyOne(options: DestructionOptions, key: KeyRecord): Promise<
   await options.bury({ keyId: key.id, keyName: key.name, destroyedAt: formatTime(now) });
   // 2. What lies outside the database. Asked twice it does nothing the second time.
   for (const version of key.versions) {
-    const keystore = keys.keystores.holding(version.uri.slice(0, version.uri.indexOf(':')));
+    const keystore = keys.keystores.holding(version.keystore);
     if (!keystore.capabilities.external) continue;
     await keystore.destroy(locationOf(version, { private_blob: null, store_key_id: null }));
   }

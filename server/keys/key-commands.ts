@@ -2,23 +2,27 @@ import { createHash } from 'node:crypto';
 import type { EntryDraft } from '../../api/entry.ts';
 import type { KeyImportBody } from '../../api/routes/keys.ts';
 import type { Caller } from '../base/caller.ts';
-import type { Json } from '../base/canonical-json.ts';
+import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import type { Handlers } from '../base/handler.ts';
 import type { Commands } from '../commands/commands.ts';
 import type { KeyMaterial } from '../crypto/crypto.ts';
+import { adoptObject } from './adopt-object.ts';
 import { changeState, updateKey } from './change-key.ts';
-import { type KeyRecord, resourceOf } from './key-record.ts';
+import { draftKey, type KeyDraft, refuseSystemFolder, refuseTaken } from './draft-key.ts';
+import { resourceOf } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
-import { endOf, schemeFor, versionsFor } from './key-rules.ts';
+import { schemeFor, versionsFor } from './key-rules.ts';
 import { viewOf } from './key-view.ts';
-import { importedMaterial, newKey, store, systemFolder, versionOf } from './make-key.ts';
+import { importedMaterial } from './make-key.ts';
+import { makeFirstVersion, makingDetail, makingIntent } from './make-version.ts';
 import { cancelDestruction, requestDestruction } from './request-destruction.ts';
 import { rotateKey } from './rotate-key.ts';
 
 type CommandRoutes =
   | 'key.create'
   | 'key.import'
+  | 'key.adopt'
   | 'key.update'
   | 'key.rotate'
   | 'key.state'
@@ -32,6 +36,7 @@ export function createKeyCommands(keys: Keys, commands: Commands): Handlers<Comm
       makeKey(keys, commands, caller, 'key.create', body, idempotencyKey),
     'key.import': ({ caller, body, idempotencyKey }) =>
       makeKey(keys, commands, caller, 'key.import', body, idempotencyKey),
+    'key.adopt': (call) => adoptObject(keys, commands, call),
     'key.update': (call) => updateKey(keys, commands, call),
     'key.rotate': (call) => rotateKey(keys, commands, call),
     'key.state': (call) => changeState(keys, commands, call),
@@ -55,7 +60,7 @@ async function makeKey(
     return { key: drafted, keystore: keys.keystores.named(drafted.keystore) };
   });
   const about = { keyId: key.id, keyName: key.name, keyVersion: '1' };
-  const location = { keyId: key.id, version: 1, name: key.name };
+  const intent = makingIntent(keystore, key, 1);
   let undo: () => Promise<void> = async () => undefined;
   return commands.run(caller, {
     action,
@@ -63,65 +68,27 @@ async function makeKey(
     about,
     input: withoutSecrets(body),
     idempotencyKey,
-    ...(keystore.capabilities.external
-      ? { intent: { kind: 'key.make', payload: { ...location, keystore: keystore.name } } }
-      : {}),
+    ...(intent === undefined ? {} : { intent }),
     act: async () => {
       refuseSystemFolder(body.name);
+      refuseBareAuthority(body, action);
       await refuseTaken(keys, key.name);
       const { material, entries } =
         action === 'key.create'
           ? { material: key.algorithm, entries: [] }
           : await importFor(keys, commands, caller, key, body);
-      const stored = await store(keystore, key, 1, material);
-      undo = () => keystore.destroy({ ...location, ...stored, algorithm: key.algorithm });
-      const version = {
-        keyId: key.id,
-        version: 1,
-        algorithm: key.algorithm,
-        state: 'active',
-        origin: action === 'key.import' ? 'imported' : 'generated',
-        createdAt: now,
-        activatesAt: now,
-        deactivatesAt: endOf(key, now),
-      } as const;
-      const record: KeyRecord = { ...key, versions: [versionOf(stored, version)] };
+      const origin = action === 'key.import' ? 'imported' : 'generated';
+      const made = await makeFirstVersion(keys, key, { material, origin }, now);
+      undo = made.undo;
       return {
-        result: viewOf(record, now),
-        steps: [keys.store.insertKey(record, now), keys.store.insertVersion(version, stored)],
+        result: viewOf(made.record, now),
+        steps: made.steps,
         entries,
-        about: {
-          ...about,
-          detail: JSON.stringify({
-            algorithm: key.algorithm,
-            purpose: key.purpose,
-            keystore: key.keystore,
-            fingerprint: stored.fingerprint,
-            origin: version.origin,
-          }),
-        },
+        about: { ...about, detail: canonicalJson(makingDetail(made)) },
       };
     },
     undo: () => undo(),
   });
-}
-
-/** The row of the key to be made. Who may not make it learns nothing of which principals there are. */
-async function draftKey(
-  keys: Keys,
-  caller: Caller,
-  action: 'key.create' | 'key.import',
-  body: KeyImportBody,
-  now: number,
-): Promise<Omit<KeyRecord, 'versions'>> {
-  const own = newKey(body, caller.principalId, now);
-  if (body.owner === undefined) return own;
-  try {
-    return { ...own, ownerId: await keys.principalId(body.owner) };
-  } catch (error) {
-    keys.authorise(caller, action, resourceOf(own));
-    throw error;
-  }
 }
 
 /** The key that comes in, and the entry of the key that unwrapped it: using that is a use. */
@@ -129,7 +96,7 @@ async function importFor(
   keys: Keys,
   commands: Commands,
   caller: Caller,
-  key: Omit<KeyRecord, 'versions'>,
+  key: KeyDraft,
   body: KeyImportBody,
 ): Promise<{ material: KeyMaterial; entries: readonly EntryDraft[] }> {
   const { wrappingKey, wrappingScheme } = body;
@@ -151,18 +118,12 @@ async function importFor(
   return { material, entries };
 }
 
-/** The folder `system` is the service's own. */
-export function refuseSystemFolder(name: string): void {
-  if (name !== systemFolder && !name.startsWith(`${systemFolder}/`)) return;
-  throw new KeyreeveError('forbidden', `The folder "${systemFolder}" belongs to the service.`, {
-    hint: 'Choose another folder.',
-  });
-}
-
-async function refuseTaken(keys: Keys, name: string): Promise<void> {
-  if ((await keys.store.find(name)) === undefined) return;
-  throw new KeyreeveError('already-exists', `There is a key named ${name} already.`, {
-    hint: `Look at it: keyreeve key show ${name}. To make a new version: keyreeve key rotate ${name}`,
+/** A CA is more than its key: it is made, or taken over, as a whole. */
+function refuseBareAuthority(body: KeyImportBody, action: 'key.create' | 'key.import'): void {
+  if (body.purpose !== 'ca') return;
+  const command = action === 'key.create' ? 'ca create' : 'ca import';
+  throw new KeyreeveError('purpose-not-allowed', 'The key of a CA is made together with the CA.', {
+    hint: `Use: keyreeve ${command} ${body.name}`,
   });
 }
 

@@ -1,3 +1,4 @@
+import type { Action } from '../../api/actions.ts';
 import type { Caller } from '../base/caller.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import type { Handlers } from '../base/handler.ts';
@@ -17,32 +18,13 @@ const hiddenCursorsMax = 10_000;
 
 /** The routes that show keys. */
 export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
-  const cursors = new HiddenCursors();
+  const lister = new KeyLister(keys);
   return {
     'key.list': async ({ caller, query }) => {
       const label = parseLabel(query.label);
-      const items: KeyRecord[] = [];
-      let after = cursors.read(query.after);
-      let scanned = 0;
-      let isEnd = false;
-      while (items.length < query.limit && scanned < listScanMax && !isEnd) {
-        const page = await keys.store.page(query, after, scanPage);
-        isEnd = page.length < scanPage;
-        for (const key of page) {
-          if (items.length === query.limit) {
-            isEnd = false;
-            break;
-          }
-          after = key.name;
-          scanned += 1;
-          if (matches(key, label) && maySee(keys, caller, key)) items.push(key);
-        }
-      }
+      const page = await lister.page(caller, 'key.show', query, (key) => matches(key, label));
       const now = keys.clock.now();
-      return {
-        items: items.map((key) => viewOf(key, now)),
-        next: isEnd ? null : after === items.at(-1)?.name ? after : cursors.write(after),
-      };
+      return { items: page.items.map((key) => viewOf(key, now)), next: page.next };
     },
     'key.show': async ({ caller, params }) => {
       const key = await keys.lookup(caller, params.key, 'key.show');
@@ -72,6 +54,51 @@ export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
       };
     },
   };
+}
+
+export interface KeyPageQuery {
+  readonly limit: number;
+  readonly after?: string | undefined;
+  readonly folder?: string | undefined;
+  readonly purpose?: string | undefined;
+}
+
+/** Lists keys page by page, in the order of their names: those for which a caller has a right. */
+export class KeyLister {
+  readonly #keys: Keys;
+  readonly #cursors = new HiddenCursors();
+
+  constructor(keys: Keys) {
+    this.#keys = keys;
+  }
+
+  /** A page may be short, or empty, and have a next one all the same. */
+  async page(
+    caller: Caller,
+    action: Action,
+    query: KeyPageQuery,
+    isWanted: (key: KeyRecord) => boolean = () => true,
+  ): Promise<{ items: KeyRecord[]; next: string | null }> {
+    const items: KeyRecord[] = [];
+    let after = this.#cursors.read(query.after);
+    let scanned = 0;
+    let isEnd = false;
+    while (items.length < query.limit && scanned < listScanMax && !isEnd) {
+      const page = await this.#keys.store.page(query, after, scanPage);
+      isEnd = page.length < scanPage;
+      for (const key of page) {
+        if (items.length === query.limit) {
+          isEnd = false;
+          break;
+        }
+        after = key.name;
+        scanned += 1;
+        if (isWanted(key) && maySee(this.#keys, caller, action, key)) items.push(key);
+      }
+    }
+    const isShown = after === items.at(-1)?.name;
+    return { items, next: isEnd ? null : isShown ? after : this.#cursors.write(after) };
+  }
 }
 
 /** Cursors that stand for keys the caller may not see: their names stay here. */
@@ -108,10 +135,10 @@ function matches(key: KeyRecord, label: [string, string | undefined] | undefined
   return value === undefined || key.labels[name] === value;
 }
 
-function maySee(keys: Keys, caller: Caller, key: KeyRecord): boolean {
+function maySee(keys: Keys, caller: Caller, action: Action, key: KeyRecord): boolean {
   if (key.folder === systemFolder) return false;
   try {
-    keys.authorise(caller, 'key.show', resourceOf(key));
+    keys.authorise(caller, action, resourceOf(key));
     return true;
   } catch (error) {
     if (isKeyreeveError(error, 'forbidden')) return false;

@@ -17,6 +17,8 @@ export interface VersionRecord {
   /** SPKI in DER; null for secret keys. */
   readonly publicKey: Uint8Array | null;
   readonly fingerprint: string;
+  /** The name of the keystore that holds the private half, and where it is there. */
+  readonly keystore: string;
   readonly uri: string;
   readonly origin: string;
   readonly createdAt: number;
@@ -91,11 +93,11 @@ export function keyFromRows(row: KeyRow, versions: readonly VersionRow[]): KeyRe
     createdAt: row.created_at,
     destroyAt: row.destroy_at,
     revision: row.revision,
-    versions: versions.map(versionFromRow),
+    versions: versions.map((version) => versionFromRow(version, row.keystore)),
   };
 }
 
-function versionFromRow(row: VersionRow): VersionRecord {
+function versionFromRow(row: VersionRow, keystore: string): VersionRecord {
   return {
     keyId: row.key_id,
     version: row.version,
@@ -103,12 +105,23 @@ function versionFromRow(row: VersionRow): VersionRecord {
     state: row.state as KeyState,
     publicKey: row.public_key,
     fingerprint: row.fingerprint,
+    keystore: keystoreAt(row.uri, keystore),
     uri: row.uri,
     origin: row.origin,
     createdAt: row.created_at,
     activatesAt: row.activates_at,
     deactivatesAt: row.deactivates_at,
   };
+}
+
+/**
+ * The keystore of a version. There is one `wrapped` and one `file`, and their addresses say so
+ * (`certificates/signing` may have versions in either); the address of a token does not tell by
+ * which keystore it is reached: that is the key's.
+ */
+export function keystoreAt(uri: string, keystoreOfKey: string): string {
+  const scheme = uri.slice(0, uri.indexOf(':'));
+  return scheme === 'wrapped' || scheme === 'file' ? scheme : keystoreOfKey;
 }
 
 /** What the access rules look at. */

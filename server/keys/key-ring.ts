@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
-import type { AlgorithmName } from '../../api/algorithms.ts';
+import type { AlgorithmName, SchemeName } from '../../api/algorithms.ts';
 import { policy as policySchema } from '../../api/fields.ts';
+import type { StorageTable } from '../../api/storage-classes.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
@@ -8,16 +9,19 @@ import { isId } from '../base/ids.ts';
 import { LruMap } from '../base/lru-map.ts';
 import { Mutexes } from '../base/mutex.ts';
 import { serviceEntry } from '../commands/commands.ts';
-import { type KeyMaterial, parsePublic } from '../crypto/crypto.ts';
-import type { Keystores } from '../keystores/keystores.ts';
-import type { Storage } from '../storage/storage.ts';
+import { type KeyMaterial, parsePublic, sign } from '../crypto/crypto.ts';
+import type { Keystores, StoredKey } from '../keystores/keystores.ts';
+import type { Step, Storage } from '../storage/storage.ts';
 import { folderOf, type KeyRecord, locationOf, type VersionRecord } from './key-record.ts';
 import { currentVersion, keyNotFound } from './key-rules.ts';
 import { KeyStore } from './key-store.ts';
-import { newKey, store, versionOf } from './make-key.ts';
+import { newKey, versionOf } from './make-key.ts';
+import { store } from './store-key.ts';
 
 /** Private keys kept opened: parsing one costs up to a millisecond, an RSA key holds 4 KB. */
 export const openedKeysMax = 10_000;
+/** Versions that may have no row yet: the wrapped keys of those that were made last. */
+const unstoredKeysMax = 1000;
 
 export interface KeysOptions {
   readonly storage: Storage;
@@ -26,6 +30,10 @@ export interface KeysOptions {
   readonly authorise: Authorise;
   /** The id of a principal by id or name. Error: `not-found`. */
   readonly principalId: (reference: string) => Promise<string>;
+  /** How the storage table is applied (`KEYREEVE_STORAGE_TABLE`). */
+  readonly storageTable?: StorageTable;
+  /** Steps that fail where a key must not be destroyed yet: part of the write that asks for it. */
+  readonly destructionGuards?: (key: KeyRecord, now: number) => readonly Step[];
 }
 
 /** The keys of the installation: found, opened, and changed by commands. */
@@ -35,9 +43,12 @@ export class Keys {
   readonly clock: Clock;
   readonly authorise: Authorise;
   readonly principalId: (reference: string) => Promise<string>;
+  readonly storageTable: StorageTable;
+  readonly destructionGuards: (key: KeyRecord, now: number) => readonly Step[];
   readonly store: KeyStore;
   readonly rotations = new Mutexes();
   readonly #opened = new LruMap<string, Promise<KeyMaterial>>(openedKeysMax);
+  readonly #unstored = new LruMap<string, StoredKey>(unstoredKeysMax);
   readonly #public = new LruMap<string, KeyObject>(openedKeysMax);
 
   constructor(options: KeysOptions) {
@@ -46,6 +57,8 @@ export class Keys {
     this.clock = options.clock;
     this.authorise = options.authorise;
     this.principalId = options.principalId;
+    this.destructionGuards = options.destructionGuards ?? (() => []);
+    this.storageTable = options.storageTable ?? 'default';
     this.store = new KeyStore(options.storage);
   }
 
@@ -67,7 +80,7 @@ export class Keys {
 
   /** The private key of a version, opened once and kept. */
   open(version: VersionRecord): Promise<KeyMaterial> {
-    const slot = `${version.keyId}@${version.version}`;
+    const slot = slotOf(version);
     const known = this.#opened.get(slot);
     if (known !== undefined) return known;
     const opening = this.#open(version);
@@ -78,8 +91,8 @@ export class Keys {
   }
 
   async #open(version: VersionRecord): Promise<KeyMaterial> {
-    const keystore = this.keystores.holding(version.uri.slice(0, version.uri.indexOf(':')));
-    const blob = await this.store.privateHalf(version.keyId, version.version);
+    const keystore = this.keystores.holding(version.keystore);
+    const blob = await this.#privateHalf(version);
     const material = await keystore.open(locationOf(version, blob));
     if (material.fingerprint !== version.fingerprint) {
       throw new KeyreeveError(
@@ -91,9 +104,29 @@ export class Keys {
     return material;
   }
 
+  async #privateHalf(version: VersionRecord) {
+    const unstored = this.#unstored.get(slotOf(version));
+    if (unstored === undefined) return this.store.privateHalf(version.keyId, version.version);
+    return { private_blob: unstored.privateBlob, store_key_id: unstored.storeKeyId };
+  }
+
+  /**
+   * Signs with a version: for those who have asked the state table, such as whoever issues
+   * certificates.
+   */
+  async sign(version: VersionRecord, scheme: SchemeName, data: Uint8Array): Promise<Buffer> {
+    const { privateKey } = await this.open(version);
+    return sign(scheme, privateKey, data);
+  }
+
+  /** Lets a version be opened before its row is written: a CA signs for itself first. */
+  keepUnstored(version: VersionRecord, stored: StoredKey): void {
+    this.#unstored.set(slotOf(version), stored);
+  }
+
   /** The public key of a version, without opening its private half. */
   publicKey(version: VersionRecord): KeyObject {
-    const slot = `${version.keyId}@${version.version}`;
+    const slot = slotOf(version);
     let key = this.#public.get(slot);
     if (key === undefined) {
       if (version.publicKey === null) throw new TypeError('a secret key has no public half');
@@ -104,10 +137,12 @@ export class Keys {
   }
 
   /** Lets go of opened private keys, after they were destroyed. */
-  forget(key: KeyRecord): void {
+  forget(key: Pick<KeyRecord, 'versions'>): void {
     for (const version of key.versions) {
-      this.#opened.delete(`${key.id}@${version.version}`);
-      this.#public.delete(`${key.id}@${version.version}`);
+      const slot = slotOf(version);
+      this.#opened.delete(slot);
+      this.#public.delete(slot);
+      this.#unstored.delete(slot);
     }
   }
 
@@ -122,8 +157,7 @@ export class Keys {
     const now = this.clock.now();
     const key = newKey(
       { name, algorithm, purpose, labels: {}, policy: policySchema.parse({}) },
-      'system',
-      now,
+      { ownerId: 'system', kind: 'wrapped', now },
     );
     const stored = await store(this.keystores.named(key.keystore), key, 1, key.algorithm);
     const version = {
@@ -136,7 +170,7 @@ export class Keys {
       activatesAt: now,
       deactivatesAt: null,
     } as const;
-    const record = { ...key, versions: [versionOf(stored, version)] };
+    const record = { ...key, versions: [versionOf(stored, version, key.keystore)] };
     await this.storage.commit({
       steps: [this.store.insertKey(record, now), this.store.insertVersion(version, stored)],
       entries: [
@@ -150,4 +184,8 @@ export class Keys {
     });
     return this.systemKey(name, algorithm, purpose);
   }
+}
+
+function slotOf(version: VersionRecord): string {
+  return `${version.keyId}@${version.version}`;
 }

@@ -34,7 +34,7 @@ test('a folder is the same on PostgreSQL in a language that takes upper and lowe
     policy: policy.parse({}),
   } as const;
   const steps = names.map((name) => {
-    const key = newKey({ name, ...facts }, 'prn_test', 0);
+    const key = newKey({ name, ...facts }, { ownerId: 'prn_test', kind: 'wrapped', now: 0 });
     return store.insertKey({ ...key, versions: [{ version: 1 }] as never }, 0);
   });
   await storage.commit({ steps, entries: [] });

@@ -206,6 +206,27 @@ export class KeyStore {
     };
   }
 
+  /**
+   * Refuses the key of a CA under another name: as a signing key it would sign what callers bring,
+   * and two CAs of one key would publish in one place.
+   */
+  notOfAuthority({ purpose }: KeyRecord, fingerprint: string): Step {
+    const query = this.#storage.db
+      .selectFrom('key_version')
+      .innerJoin('key', 'key.id', 'key_version.key_id')
+      .select('key.id')
+      .where('key_version.fingerprint', '=', fingerprint);
+    return {
+      query: (purpose === 'ca' ? query : query.where('key.purpose', '=', 'ca')).compile(),
+      expect: {
+        rows: 0,
+        code: 'already-exists',
+        message: 'The key of a CA is here once, and this one is here already.',
+        hint: 'Use the key that is there, or make a new one.',
+      },
+    };
+  }
+
   /** Changes a key, if it is still at the revision that was looked at. */
   updateKey(before: KeyRecord, after: KeyRecord, now: number): Step {
     return {

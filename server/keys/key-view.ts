@@ -36,7 +36,7 @@ function versionView(version: VersionRecord, now: number): KeyVersionView {
     state: effectiveState(version, now),
     fingerprint: version.fingerprint,
     publicKey: version.publicKey === null ? null : pemText('PUBLIC KEY', version.publicKey),
-    keystore: version.uri.slice(0, version.uri.indexOf(':')),
+    keystore: version.keystore,
     uri: version.uri,
     origin: version.origin,
     createdAt: formatTime(version.createdAt),

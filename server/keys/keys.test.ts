@@ -96,12 +96,6 @@ test('what is wrong is refused with its code and changes nothing', async () => {
   );
 });
 
-test('a CA key signs nothing that a caller brings', async () => {
-  await using keys = await open();
-  await keys.create({ name: 'ca/root', algorithm: 'p-256', purpose: 'ca' });
-  await assert.rejects(keys.call('key.sign', 'ca/root', { data }), refused('purpose-not-allowed'));
-});
-
 test('fifty rotations that saw one version make one version', async () => {
   await using keys = await open();
   for (const keystore of ['wrapped', 'file']) {

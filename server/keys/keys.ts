@@ -7,9 +7,23 @@ import type { Keys } from './key-ring.ts';
 
 export { adoptCurrentKey, currentKeyName } from './adopt-key.ts';
 export { createDestruction, type Destruction, type Tombstone } from './destruction.ts';
-export { type KeyRecord, resourceOf, type VersionRecord } from './key-record.ts';
+export { draftKey, type KeyDraft, refuseSystemFolder, refuseTaken } from './draft-key.ts';
+export { KeyLister } from './key-reads.ts';
+export { folderOf, type KeyRecord, resourceOf, type VersionRecord } from './key-record.ts';
 export { Keys, type KeysOptions } from './key-ring.ts';
+export { currentVersion, effectiveState, findVersion, requireUsable } from './key-rules.ts';
+export { findObject, notAdopted, refuseAdopted } from './keystore-objects.ts';
+export { requireAlgorithm } from './make-key.ts';
+export {
+  type MadeVersion,
+  makeFirstVersion,
+  makeNextVersion,
+  makingDetail,
+  makingIntent,
+} from './make-version.ts';
+export { requireExportable } from './policy-rules.ts';
 export { settleIntents } from './settle-intents.ts';
+export { requireStorage, type StorageFacts, withStorageClass } from './storage-rules.ts';
 export { createUse } from './use.ts';
 
 /** The API's key routes. */

@@ -6,18 +6,22 @@ import {
   type SchemeName,
   schemesFor,
 } from '../../api/algorithms.ts';
-import type { Policy } from '../../api/fields.ts';
+import type { PolicyRequest } from '../../api/fields.ts';
 import type { Purpose } from '../../api/purposes.ts';
 import type { KeyImportBody } from '../../api/routes/keys.ts';
+import type { KeystoreKind } from '../../api/storage-classes.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { isId, newId } from '../base/ids.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { importPrivate, type KeyMaterial, unwrapKey } from '../crypto/crypto.ts';
-import { type Keystore, requireCapability, type StoredKey } from '../keystores/keystores.ts';
-import { folderOf, type KeyRecord, type VersionRecord } from './key-record.ts';
+import type { StoredKey } from '../keystores/keystores.ts';
+import { folderOf, type KeyRecord, keystoreAt, type VersionRecord } from './key-record.ts';
+import { settlePolicy } from './policy-rules.ts';
 
 /** Keys that the service makes for itself: callers neither make nor use any in this folder. */
 export const systemFolder = 'system';
+/** Where private keys go when nothing else is said. */
+export const keystoreDefault = 'wrapped';
 
 /** Checks an algorithm's name. Error: `unknown-algorithm`, naming those there are. */
 export function requireAlgorithm(name: string): AlgorithmName {
@@ -54,18 +58,23 @@ export function requireSchemes(
 }
 
 /** Refuses a keystore that the policy does not allow. */
-export function requireKeystoreAllowed(policy: Policy, keystore: string): void {
+export function requireKeystoreAllowed(policy: PolicyRequest, keystore: string): void {
   if (policy.keystores === undefined || policy.keystores.includes(keystore)) return;
   throw new KeyreeveError('invalid-policy', `The key's policy does not allow "${keystore}".`, {
     hint: `It allows: ${policy.keystores.join(', ')}.`,
   });
 }
 
-/** The row of a new key, from a checked request. */
+/** What a request to make a key says, however its private half comes to be. */
+export type MakingBody = Pick<
+  KeyImportBody,
+  'name' | 'algorithm' | 'purpose' | 'schemes' | 'keystore' | 'labels' | 'policy' | 'owner'
+>;
+
+/** The row of a new key, from a checked request. `kind` is that of the keystore it names. */
 export function newKey(
-  body: KeyImportBody,
-  ownerId: string,
-  now: number,
+  body: MakingBody,
+  { ownerId, kind, now }: { ownerId: string; kind: KeystoreKind; now: number },
 ): Omit<KeyRecord, 'versions'> {
   if (isId(body.name)) {
     throw new KeyreeveError('invalid-name', `"${body.name}" has the form of an id.`, {
@@ -73,7 +82,7 @@ export function newKey(
     });
   }
   const algorithm = requireAlgorithm(body.algorithm);
-  const keystore = body.keystore ?? 'wrapped';
+  const keystore = body.keystore ?? keystoreDefault;
   requireKeystoreAllowed(body.policy, keystore);
   return {
     id: newId('key'),
@@ -82,7 +91,7 @@ export function newKey(
     purpose: body.purpose,
     algorithm,
     schemes: requireSchemes(algorithm, body.purpose, body.schemes),
-    policy: body.policy,
+    policy: settlePolicy(body.policy, kind),
     labels: body.labels,
     ownerId,
     keystore,
@@ -126,19 +135,6 @@ function decodeBase64(text: string): Buffer {
   throw new KeyreeveError('invalid-request', 'The key material is not base64 with padding.');
 }
 
-/** Makes or takes in the private half in its keystore. */
-export function store(
-  keystore: Keystore,
-  key: { id: string; name: string },
-  version: number,
-  from: AlgorithmName | KeyMaterial,
-): Promise<StoredKey> {
-  const identity = { keyId: key.id, version, name: key.name };
-  if (typeof from === 'string') return keystore.generate(identity, from);
-  requireCapability(keystore, 'import');
-  return keystore.import(identity, from);
-}
-
 /** A version as it will be read back, for the answer that leaves after the commit. */
 export function versionOf(
   stored: StoredKey,
@@ -153,11 +149,13 @@ export function versionOf(
     | 'activatesAt'
     | 'deactivatesAt'
   >,
+  keystore: string,
 ): VersionRecord {
   return {
     ...facts,
     publicKey: stored.publicKey,
     fingerprint: stored.fingerprint,
+    keystore: keystoreAt(stored.uri, keystore),
     uri: stored.uri,
   };
 }

@@ -42,7 +42,7 @@ export async function requestDestruction(
       const changed = { ...key, destroyAt, revision: key.revision + 1 };
       return {
         result: { key: viewOf(changed, now), backups },
-        steps: [keys.store.updateKey(key, changed, now)],
+        steps: [...keys.destructionGuards(key, now), keys.store.updateKey(key, changed, now)],
         about: {
           detail: canonicalJson({
             destroyAt: formatTime(destroyAt),

@@ -4,25 +4,13 @@ import { formatTime } from '../base/clock.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import type { Call } from '../base/handler.ts';
 import type { Commands, Outcome } from '../commands/commands.ts';
-import type { StoredKey } from '../keystores/keystores.ts';
-import type { Step } from '../storage/storage.ts';
 import { withVersion } from './change-key.ts';
 import { runOnKey } from './key-command.ts';
 import type { KeyRecord, VersionRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { effectiveState, endOf } from './key-rules.ts';
-import type { NewVersion } from './key-store.ts';
 import { viewOf } from './key-view.ts';
-import {
-  requireAlgorithm,
-  requireKeystoreAllowed,
-  requireSuccessor,
-  store,
-  versionOf,
-} from './make-key.ts';
-
-/** Versions of one key, at most: reads of a key stay small. */
-export const versionsMax = 1000;
+import { makeNextVersion, makingIntent, requireRotatable, retire } from './make-version.ts';
 
 /**
  * Makes the next version. Requests that saw the same newest version make one new version: whoever
@@ -42,6 +30,14 @@ export async function rotateKey(
   return keys.rotations.run(known.id, () => rotateFrom(keys, commands, call, known.id, saw));
 }
 
+/** The new key of a CA needs a certificate. */
+function refuseAuthority(key: KeyRecord): void {
+  if (key.purpose !== 'ca') return;
+  throw new KeyreeveError('purpose-not-allowed', `${key.name} is the key of a CA.`, {
+    hint: `Use: keyreeve ca rekey ${key.name}`,
+  });
+}
+
 async function rotateFrom(
   keys: Keys,
   commands: Commands,
@@ -55,16 +51,11 @@ async function rotateFrom(
       action: 'key.rotate',
       input: { ...call.body },
       about: () => ({ keyVersion: String(saw + 1) }),
-      intent: (key) =>
-        keys.keystores.holding(key.keystore).capabilities.external
-          ? {
-              kind: 'key.make',
-              payload: { keyId: key.id, version: saw + 1, name: key.name, keystore: key.keystore },
-            }
-          : undefined,
+      intent: (key) => makingIntent(keys.keystores.holding(key.keystore), key, saw + 1),
       act: async (key, now) => {
         const newest = key.versions.at(-1)!;
         if (newest.version !== saw) return alreadyRotated(key, now);
+        refuseAuthority(key);
         requireRotatable(key);
         if (effectiveState(newest, now) === 'pre-active') {
           return activatePublished(keys, key, newest, call.body, now);
@@ -143,56 +134,25 @@ async function makeNext(
   key: KeyRecord,
   body: Call<'key.rotate'>['body'],
   now: number,
-  onStored: (undo: () => Promise<void>) => void,
+  onMade: (undo: () => Promise<void>) => void,
 ): Promise<Outcome<KeyView>> {
-  if (key.versions.length >= versionsMax) {
-    throw new KeyreeveError('invalid-request', `${key.name} has ${versionsMax} versions already.`, {
-      hint: 'Make a new key.',
-    });
-  }
-  const algorithm = body.algorithm === undefined ? key.algorithm : requireAlgorithm(body.algorithm);
-  if (algorithm !== key.algorithm) requireSuccessor(key, algorithm);
-  requireKeystoreAllowed(key.policy, key.keystore);
   const activatesAt = activationOf(body.activatesAt, now);
-  const keystore = keys.keystores.holding(key.keystore);
-  const number = key.versions.at(-1)!.version + 1;
-  const stored = await store(keystore, key, number, algorithm);
-  onStored(() => keystore.destroy({ keyId: key.id, version: number, algorithm, ...stored }));
-  const version = {
-    keyId: key.id,
-    version: number,
-    algorithm,
-    state: activatesAt > now ? 'pre-active' : 'active',
-    origin: 'generated',
-    createdAt: now,
-    activatesAt,
-    deactivatesAt: endOf(key, activatesAt),
-  } as const;
-  const next = appendVersion(keys, key, version, stored, now);
+  const made = await makeNextVersion(keys, key, { algorithm: body.algorithm, activatesAt }, now);
+  onMade(made.undo);
+  const { version } = made;
   return {
-    result: viewOf(next.record, now),
-    steps: next.steps,
+    result: viewOf(made.record, now),
+    steps: made.steps,
     about: {
-      keyVersion: String(number),
+      keyVersion: String(version.version),
       detail: canonicalJson({
         made: true,
-        algorithm,
-        fingerprint: stored.fingerprint,
+        algorithm: version.algorithm,
+        fingerprint: version.fingerprint,
         activatesAt: formatTime(activatesAt),
       }),
     },
   };
-}
-
-function requireRotatable(key: KeyRecord): void {
-  if (key.destroyAt !== null) {
-    throw new KeyreeveError('key-pending-destruction', `${key.name} waits to be destroyed.`, {
-      hint: `To keep it: keyreeve key cancel-destroy ${key.name}`,
-    });
-  }
-  if (key.versions.every((version) => version.state === 'destroyed')) {
-    throw new KeyreeveError('key-destroyed', `The key ${key.name} is destroyed.`);
-  }
 }
 
 function activationOf(text: string | undefined, now: number): number {
@@ -202,51 +162,4 @@ function activationOf(text: string | undefined, now: number): number {
   throw new KeyreeveError('invalid-request', 'The activation time is in the past.', {
     hint: 'Leave it out to use the new version at once.',
   });
-}
-
-/** The key with one version more, and the steps that make it so: those before it retire. */
-export function appendVersion(
-  keys: Keys,
-  key: KeyRecord,
-  version: NewVersion,
-  stored: StoredKey,
-  now: number,
-): { record: KeyRecord; steps: Step[] } {
-  const retired = retire(keys, key, version.activatesAt ?? now, now);
-  const record: KeyRecord = {
-    ...retired.key,
-    algorithm: version.algorithm,
-    revision: key.revision + 1,
-    versions: [...retired.key.versions, versionOf(stored, version)],
-  };
-  const steps = [
-    keys.store.updateKey(key, record, now),
-    ...retired.steps,
-    keys.store.insertVersion(version, stored),
-  ];
-  return { record, steps };
-}
-
-/** What rotation does to the versions that are active: `onRotation` of the policy. */
-function retire(
-  keys: Keys,
-  key: KeyRecord,
-  from: number,
-  now: number,
-): { key: KeyRecord; steps: Step[] } {
-  if (key.policy.onRotation === 'expire') return { key, steps: [] };
-  const overlap = key.policy.onRotation === 'overlap' ? key.policy.overlapSeconds * 1000 : 0;
-  const end = from + overlap;
-  const steps: Step[] = [];
-  const versions = key.versions.map((version) => {
-    const state = effectiveState(version, now);
-    const isLiving = state === 'active' || state === 'suspended';
-    if (!isLiving || (version.deactivatesAt !== null && version.deactivatesAt <= end)) {
-      return version;
-    }
-    const changed = { ...version, deactivatesAt: end };
-    steps.push(keys.store.updateVersion(key.id, version.version, { deactivates_at: end }));
-    return changed;
-  });
-  return { key: { ...key, versions }, steps };
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isKeyreeveError } from '../base/errors.ts';
 import { serviceEntry } from '../commands/commands.ts';
+import type { Keystore } from '../keystores/keystores.ts';
 import type { Keys } from './key-ring.ts';
 
 const makePayload = z.object({
@@ -10,23 +11,34 @@ const makePayload = z.object({
   keystore: z.string(),
 });
 
+export interface SettlingLimits {
+  /** Only what lies in these keystores: a token may be away, and a start does not wait for it. */
+  readonly among: (keystore: Keystore) => boolean;
+  /** Only intents from before: those of commands under way are theirs. Milliseconds since 1970. */
+  readonly before?: number;
+}
+
 /**
  * Settles what a crash left half done: an intent whose key version is in the database was
  * finished; of any other, what lies in the keystore is removed. Where the keystore is away, the
- * intent waits for a start that has it. Returns how many were settled.
+ * intent waits until it is back. Returns how many were settled.
  */
-export async function settleIntents(keys: Keys): Promise<number> {
+export async function settleIntents(
+  keys: Keys,
+  { among, before = Number.MAX_SAFE_INTEGER }: SettlingLimits = { among: () => true },
+): Promise<number> {
   const { storage, clock } = keys;
   const intents = await storage.db
     .selectFrom('intent')
     .select(['id', 'kind', 'payload_json'])
     .where('kind', '=', 'key.make')
+    .where('created_at', '<', before)
     .execute();
   let settled = 0;
   for (const intent of intents) {
     const payload = makePayload.parse(JSON.parse(intent.payload_json));
     const isFinished = await versionExists(keys, payload.keyId, payload.version);
-    if (!isFinished && !(await removeOrphan(keys, payload))) continue;
+    if (!isFinished && !(await removeOrphan(keys, payload, among))) continue;
     await storage.commit({
       steps: [{ query: storage.db.deleteFrom('intent').where('id', '=', intent.id).compile() }],
       entries: [
@@ -54,9 +66,13 @@ async function versionExists(keys: Keys, keyId: string, version: number): Promis
 }
 
 /** False where the keystore cannot be reached. */
-async function removeOrphan(keys: Keys, payload: z.output<typeof makePayload>): Promise<boolean> {
+async function removeOrphan(
+  keys: Keys,
+  payload: z.output<typeof makePayload>,
+  among: SettlingLimits['among'],
+): Promise<boolean> {
   const keystore = keys.keystores.all().find(({ name }) => name === payload.keystore);
-  if (keystore === undefined) return false;
+  if (keystore === undefined || !among(keystore)) return false;
   try {
     if (await keystore.exists(payload)) await keystore.discard(payload);
     return true;

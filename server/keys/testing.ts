@@ -7,6 +7,7 @@ import type { ResponseOf } from '../../api/route.ts';
 import { keyCreateBody, type keyRoutes } from '../../api/routes/keys.ts';
 import type { useRoutes } from '../../api/routes/use.ts';
 import type { Routes } from '../../api/routes.ts';
+import type { StorageTable } from '../../api/storage-classes.ts';
 import { entryEncoder } from '../audit/audit.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
@@ -14,11 +15,12 @@ import { Commands } from '../commands/commands.ts';
 import {
   createFileKeystore,
   createWrappedKeystore,
+  type Keystore,
   Keystores,
   StoreKeys,
 } from '../keystores/keystores.ts';
 import { openStorage, type Storage } from '../storage/storage.ts';
-import { createKeyHandlers, createUse, Keys } from './keys.ts';
+import { createKeyHandlers, createUse, Keys, type KeysOptions } from './keys.ts';
 
 type KeyRoute = keyof typeof keyRoutes | keyof typeof useRoutes;
 
@@ -36,17 +38,35 @@ export class TestClock implements Clock {
   }
 }
 
+export interface TestKeysOptions {
+  readonly folder?: string;
+  readonly storeKey?: Buffer;
+  /** PostgreSQL instead of SQLite in the folder. */
+  readonly databaseUrl?: string;
+  readonly storageTable?: StorageTable;
+  /** Keystores beside `wrapped` and `file`. */
+  readonly furtherKeystores?: readonly Keystore[];
+  readonly destructionGuards?: (storage: Storage) => NonNullable<KeysOptions['destructionGuards']>;
+}
+
 /** Keys over a real database in a folder of its own, with rights that a test can take away. */
-export async function openTestKeys(options: { folder?: string; storeKey?: Buffer } = {}) {
+export async function openTestKeys(options: TestKeysOptions = {}) {
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'keyreeve-keys-'));
   const storeKey = options.storeKey ?? randomBytes(32);
   const clock = new TestClock();
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-  const storage = await openStorage({ dataFolder: folder, clock, entryEncoder, log });
+  const storage = await openStorage({
+    dataFolder: folder,
+    clock,
+    entryEncoder,
+    log,
+    ...(options.databaseUrl === undefined ? {} : { databaseUrl: options.databaseUrl }),
+  });
   const storeKeys = new StoreKeys(new Map([['sto_1', createSecretKey(storeKey)]]), 'sto_1');
   const keystores = new Keystores([
     createWrappedKeystore(storeKeys),
     createFileKeystore({ folder: join(folder, 'files') }),
+    ...(options.furtherKeystores ?? []),
   ]);
   const rights: {
     authorise: Authorise;
@@ -64,6 +84,10 @@ export async function openTestKeys(options: { folder?: string; storeKey?: Buffer
     clock,
     authorise,
     principalId: async (reference) => reference,
+    ...(options.storageTable === undefined ? {} : { storageTable: options.storageTable }),
+    ...(options.destructionGuards === undefined
+      ? {}
+      : { destructionGuards: options.destructionGuards(storage) }),
   });
   const commands = new Commands({
     storage,
@@ -127,6 +151,7 @@ export async function openTestKeys(options: { folder?: string; storeKey?: Buffer
     storage,
     keystores,
     keys,
+    commands,
     handlers,
     rights,
     caller,

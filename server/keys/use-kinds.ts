@@ -14,6 +14,7 @@ import {
   type KeyMaterial,
   mac,
   mapBatch,
+  type PrivateKey,
   random,
   sign,
   signMany,
@@ -143,7 +144,7 @@ async function settle(
 }
 
 // Encrypting takes the public half of a pair, or the secret key itself.
-async function encryptingKey(context: UseContext, version: VersionRecord): Promise<KeyObject> {
+async function encryptingKey(context: UseContext, version: VersionRecord): Promise<PrivateKey> {
   return algorithms[version.algorithm].kind === 'asymmetric'
     ? context.publicKey(version)
     : (await context.open(version)).privateKey;
@@ -290,7 +291,9 @@ export const uses = {
     detail: noDetail,
     run: protecting(async (context, version, item) => ({
       scheme: context.scheme,
-      mac: text(mac(context.scheme, (await context.open(version)).privateKey, bytes(item, 'data'))),
+      mac: text(
+        await mac(context.scheme, (await context.open(version)).privateKey, bytes(item, 'data')),
+      ),
     })),
   },
   'verify-mac': {

@@ -1,8 +1,9 @@
 import type { Action } from '../../api/actions.ts';
 import type { SchemeName } from '../../api/algorithms.ts';
-import { errorCodes } from '../../api/error-codes.ts';
+import { type ErrorCode, errorCodes } from '../../api/error-codes.ts';
 import type { useRoutes } from '../../api/routes/use.ts';
 import type { Caller, Resource } from '../base/caller.ts';
+import { canonicalJson } from '../base/canonical-json.ts';
 import type { Clock } from '../base/clock.ts';
 import { isKeyreeveError } from '../base/errors.ts';
 import type { Handlers } from '../base/handler.ts';
@@ -27,6 +28,8 @@ export interface UseOptions {
 }
 
 const system = { type: 'system' } as const;
+
+const keystoreFaults: readonly ErrorCode[] = ['keystore-unavailable', 'integrity-failed'];
 
 interface Shared {
   readonly scheme?: string | undefined;
@@ -211,6 +214,10 @@ class Use {
         callerEntry(this.#clock, caller, 'use', action, code, {
           ...(key === undefined ? {} : { keyId: key.id, keyName: key.name }),
           count: String(count),
+          // A fault of the place, and not of the call: the record says which place.
+          ...(key !== undefined && keystoreFaults.includes(code)
+            ? { detail: canonicalJson({ keystore: key.keystore }) }
+            : {}),
         }),
       ],
     });

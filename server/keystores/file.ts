@@ -19,11 +19,13 @@ import {
   generateKeyMaterial,
   importPrivate,
   type KeyMaterial,
+  requireLocalKey,
 } from '../crypto/crypto.ts';
 import { DiskLine } from './disk-line.ts';
-import type { KeyIdentity, Keystore, StoredKey } from './keystore.ts';
+import type { KeyIdentity, Keystore, KeystoreObject, StoredKey } from './keystore.ts';
 
 const publicFileMode = 0o644;
+const keyFileName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const publicFolderMode = 0o755;
 
 export interface FileKeystoreOptions {
@@ -66,13 +68,13 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
       using pem = new SecretBytes(await disk.run(() => readKeyFile(folder, path)));
       return await importPrivate(location.algorithm, pem, options.passphrase);
     },
-    adopt: async (name) => {
-      const uri = `file:${name}`;
+    adopt: async (object) => {
+      const uri = `file:${fileOf(object)}`;
       const path = privatePath(folder, nameOf(uri));
-      using pem = new SecretBytes(await disk.run(() => readKeyFile(folder, path)));
+      using pem = new SecretBytes(await disk.run(() => readNamedFile(folder, path)));
       const algorithm = algorithmOfPrivate(pem, options.passphrase);
       const material = await importPrivate(algorithm, pem, options.passphrase);
-      return { algorithm, stored: storedAt(uri, material) };
+      return { algorithm, stored: storedAt(uri, material), extractable: true };
     },
     destroy: async (location) => {
       const name = nameOf(location.uri);
@@ -84,6 +86,7 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
         await requireFolders(folder);
         return (await filesOf(folder, fileName(identity))).length > 0;
       }),
+    describe: async () => ({ assurance: 'none', assuranceFrom: 'kind' }),
     health: () => healthOf(disk, folder),
   };
 }
@@ -109,6 +112,14 @@ function fileName(identity: { keyId: string; version: number }): string {
   return `${identity.keyId}-${identity.version}`;
 }
 
+/** What a caller calls the file: without the ending. */
+function fileOf({ label, id }: KeystoreObject): string {
+  if (label !== undefined && id === undefined && keyFileName.test(label)) return label;
+  throw new KeyreeveError('invalid-request', 'Name one key file of the keystore `file`.', {
+    hint: 'Its name in the folder `private`, without `.pem`: --object NAME',
+  });
+}
+
 function privatePath(folder: string, name: string): string {
   return join(folder, 'private', `${name}.pem`);
 }
@@ -120,7 +131,7 @@ function publicPath(folder: string, name: string): string {
 // A name comes from the database: it must not lead out of the folder.
 function nameOf(uri: string): string {
   const name = uri.slice('file:'.length);
-  if (!uri.startsWith('file:') || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/.test(name)) {
+  if (!uri.startsWith('file:') || !keyFileName.test(name)) {
     throw new KeyreeveError('integrity-failed', 'The address of a key file is not valid.');
   }
   return name;
@@ -150,7 +161,8 @@ async function writeKeyFiles(
   const publicFile = publicPath(folder, name);
   await writeFileDurably(publicFile, pem, { mode: publicFileMode, exclusive: true });
   try {
-    const encoded = material.privateKey.export({
+    const key = requireLocalKey(material.privateKey, 'give away a private key');
+    const encoded = key.export({
       format: 'pem',
       type: 'pkcs8',
       ...(passphrase === undefined
@@ -173,6 +185,15 @@ async function readKeyFile(folder: string, path: string): Promise<Buffer> {
     });
   }
   return readPrivateFile(path);
+}
+
+/** A file that somebody named: that it is not there is his mistake, not a fault of the folder. */
+async function readNamedFile(folder: string, path: string): Promise<Buffer> {
+  await requireFolders(folder);
+  if (await exists(path)) return readPrivateFile(path);
+  throw new KeyreeveError('not-found', `There is no private key ${path}.`, {
+    hint: 'Correct the name: it is that of the file, without `.pem`.',
+  });
 }
 
 async function requireFolders(folder: string): Promise<void> {

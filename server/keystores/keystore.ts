@@ -1,4 +1,6 @@
 import type { AlgorithmName } from '../../api/algorithms.ts';
+import type { AssuranceLevel } from '../../api/assurance.ts';
+import type { KeystoreKind } from '../../api/storage-classes.ts';
 import type { KeyMaterial } from '../crypto/crypto.ts';
 
 /**
@@ -44,36 +46,69 @@ export interface KeyIdentity {
   readonly keyId: string;
   readonly version: number;
   readonly name: string;
+  /** What the keystore shows people, where it is not name and version. */
+  readonly label?: string | undefined;
+}
+
+/** A key that lies in a keystore already, by what it is called there: one of the two, or both. */
+export interface KeystoreObject {
+  /** CKA_LABEL of a token, the name of a key file. */
+  readonly label?: string | undefined;
+  /** CKA_ID of a token, in lower-case hex. */
+  readonly id?: string | undefined;
 }
 
 /** A key that was there before. */
 export interface AdoptedKey {
   readonly algorithm: AlgorithmName;
   readonly stored: StoredKey;
+  /** Whether the keystore would give the private half away. */
+  readonly extractable: boolean;
+}
+
+/** What a keystore says of itself. */
+export interface KeystoreDescription {
+  /** How far it has been examined; `none` where it is software, or does not tell. */
+  readonly assurance: AssuranceLevel;
+  /**
+   * Who says so: the kind of keystore by its nature, the token itself, or, where neither does
+   * (`nobody`), what the operator declares counts.
+   */
+  readonly assuranceFrom: 'kind' | 'token' | 'operator' | 'nobody';
+  /** What stands there, for people; undefined where there is no device. */
+  readonly device?: {
+    readonly label: string;
+    readonly manufacturer: string;
+    readonly model: string;
+    readonly serial: string;
+    readonly firmware: string;
+  };
 }
 
 /**
- * A place for private keys. The kinds known so far hand out key material to this process
- * (`open`); a kind whose keys never leave (an HSM) answers `operations` instead and is called for
- * each use. Errors: `keystore-unavailable` (try again later), `lax-mode`, `wrong-passphrase`,
+ * A place for private keys. What `open` gives is used in the same way whether the key comes into
+ * this process (`wrapped`, `file`) or never leaves its keystore (`pkcs11`). Errors: `keystore-unavailable` (try again later), `lax-mode`, `wrong-passphrase`,
  * `integrity-failed`, `capability-missing`.
  */
 export interface Keystore {
   /** The name in configuration and in `--keystore`: `wrapped`, `file`. */
   readonly name: string;
-  readonly kind: 'wrapped' | 'file';
+  readonly kind: KeystoreKind;
   readonly capabilities: KeystoreCapabilities;
   generate(identity: KeyIdentity, algorithm: AlgorithmName): Promise<StoredKey>;
   import(identity: KeyIdentity, material: KeyMaterial): Promise<StoredKey>;
-  /** The key, ready for use in this process. Callers cache it in a bounded cache. */
+  /** The key, ready for use. Callers cache it in a bounded cache. */
   open(location: KeyLocation): Promise<KeyMaterial>;
   /** Removes what lies outside the database; asked twice it does nothing the second time. */
   destroy(location: KeyLocation): Promise<void>;
   /**
-   * Takes a key in that lies in the keystore already, in place, by the name it has there. Only
-   * where the kind has such names.
+   * Looks at a key that lies in the keystore already, so that it can be used in place; nothing is
+   * changed there. Only where the kind has names for its keys. Errors: `not-found`,
+   * `keystore-unavailable`, `unknown-algorithm`, `invalid-request`.
    */
-  adopt?(name: string): Promise<AdoptedKey>;
+  adopt?(object: KeystoreObject): Promise<AdoptedKey>;
+  /** Asks the keystore what it is. Errors: `keystore-unavailable`. */
+  describe(): Promise<KeystoreDescription>;
   /** Removes what a making of `identity` left that was never finished. */
   discard(identity: KeyIdentity): Promise<void>;
   /** Whether `identity` left anything outside the database (to settle an orphaned intent). */

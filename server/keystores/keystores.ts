@@ -1,39 +1,66 @@
 import { KeyreeveError } from '../base/errors.ts';
 import type { CapabilityName, Keystore } from './keystore.ts';
 
+export { declareAssurance } from './assurance.ts';
 export { createFileKeystore, keyFiles } from './file.ts';
+export {
+  KeystoreGroup,
+  type MemberRole,
+  type MemberSwitch,
+  memberRoles,
+} from './group/group.ts';
+export { healthWithin } from './health.ts';
 export type {
   AdoptedKey,
   KeyIdentity,
   KeyLocation,
   Keystore,
   KeystoreCapabilities,
+  KeystoreDescription,
   KeystoreHealth,
+  KeystoreObject,
   StoredKey,
 } from './keystore.ts';
 export { readPassphraseFile } from './passphrase-file.ts';
 export {
+  addressOf,
+  createPkcs11Keystore,
+  type Pkcs11Keystore,
+  type Pkcs11Metrics,
+  pinFileVersion,
+  readSettings,
+  type TokenAbility,
+} from './pkcs11/pkcs11.ts';
+export { createRefusedPins } from './refused-pins.ts';
+export {
   createRootKey,
   formatSealLocation,
-  makeRootKeyText,
+  nameSealLocation,
   openRootKey,
   parseSealLocation,
-  RootKey,
-  rootKeyFile,
-  type SealLocation,
+  sealLocation,
 } from './root-key.ts';
+export { makeRootKeyText, rootKeyFile } from './root-key-bytes.ts';
+export type {
+  RootKey,
+  RootKeyGuard,
+  RootKeySurroundings,
+  SealLocation,
+} from './root-key-kinds.ts';
+export { RootKeys } from './root-keys.ts';
 export {
   openStoreKeys,
   rewrapSteps,
   StoreKeys,
   sealedFingerprint,
   secretSealer,
+  whereRootKeyIs,
 } from './store-keys.ts';
 export { createWrappedKeystore } from './wrapped.ts';
 
 /** The keystores that are configured, by name. */
 export class Keystores {
-  readonly #byName: ReadonlyMap<string, Keystore>;
+  readonly #byName: Map<string, Keystore>;
 
   constructor(keystores: readonly Keystore[]) {
     this.#byName = new Map(keystores.map((keystore) => [keystore.name, keystore]));
@@ -60,6 +87,15 @@ export class Keystores {
       `The key is in the keystore "${name}", which is not configured.`,
       { hint: 'Configure it again; for "file" that is CRYPTO_KEYS_PATH.' },
     );
+  }
+
+  /** Takes one into use, in the place of another of its name. */
+  add(keystore: Keystore): void {
+    this.#byName.set(keystore.name, keystore);
+  }
+
+  remove(name: string): void {
+    this.#byName.delete(name);
   }
 
   all(): readonly Keystore[] {

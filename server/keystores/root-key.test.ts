@@ -5,51 +5,50 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { inspect } from 'node:util';
-import {
-  createRootKey,
-  makeRootKeyText,
-  openRootKey,
-  parseSealLocation,
-  rootKeyFile,
-} from './root-key.ts';
+import { createRootKey, openRootKey, parseSealLocation } from './root-key.ts';
+import { makeRootKeyText, rootKeyFile } from './root-key-bytes.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'keyreeve-root-'));
 after(() => rm(folder, { recursive: true }));
 let count = 0;
 const freshPlace = () => parseSealLocation(join(folder, `seal-${count++}`));
 
-test('a root key is made once, in a private file, and opened as the same key', () => {
+test('a root key is made once, in a private file, and opened as the same key', async () => {
   const place = freshPlace();
-  assert.equal(openRootKey(place, {}), undefined);
-  const made = createRootKey(place);
+  const environment = {};
+  assert.equal(await openRootKey(place, { environment }), undefined);
+  const made = await createRootKey(place);
   const path = join((place as { path: string }).path, rootKeyFile);
   assert.equal(statSync(path).mode & 0o777, 0o600);
-  assert.equal(openRootKey(place, {})!.fingerprint, made.fingerprint);
-  assert.throws(() => createRootKey(place), { code: 'already-exists' });
+  assert.equal((await openRootKey(place, { environment }))!.fingerprint, made.fingerprint);
+  await assert.rejects(createRootKey(place), { code: 'already-exists' });
 });
 
-test('what one root key wrapped, another does not open', () => {
-  const one = createRootKey(freshPlace());
-  const other = createRootKey(freshPlace());
-  const wrapped = one.wrap('label', Buffer.from('secret'));
-  assert.equal(one.unwrap('label', wrapped).toString(), 'secret');
-  assert.throws(() => one.unwrap('another label', wrapped), { code: 'invalid-ciphertext' });
-  assert.throws(() => other.unwrap('label', wrapped), { code: 'invalid-ciphertext' });
+test('what one root key wrapped, another does not open', async () => {
+  const one = await createRootKey(freshPlace());
+  const other = await createRootKey(freshPlace());
+  const wrapped = await one.wrap('label', Buffer.from('secret'));
+  assert.equal((await one.unwrap('label', wrapped)).toString(), 'secret');
+  await assert.rejects(one.unwrap('another label', wrapped), { code: 'invalid-ciphertext' });
+  await assert.rejects(other.unwrap('label', wrapped), { code: 'invalid-ciphertext' });
   assert.notEqual(one.fingerprint, other.fingerprint);
 });
 
-test('a root key comes from the environment or from systemd as well', () => {
+test('a root key comes from the environment or from systemd as well', async () => {
   const text = makeRootKeyText();
-  const fromVariable = openRootKey(parseSealLocation('env:SEAL'), { SEAL: text })!;
+  const variable = parseSealLocation('env:SEAL');
+  const fromVariable = (await openRootKey(variable, { environment: { SEAL: text } }))!;
   writeFileSync(join(folder, 'credential'), text);
   const environment = { CREDENTIALS_DIRECTORY: folder };
-  const fromCredential = openRootKey(parseSealLocation('credential:credential'), environment)!;
-  assert.equal(fromVariable.fingerprint, fromCredential.fingerprint);
-  assert.equal(openRootKey(parseSealLocation('env:SEAL'), {}), undefined);
-  assert.throws(() => openRootKey(parseSealLocation('credential:x'), {}), {
+  const fromCredential = await openRootKey(parseSealLocation('credential:credential'), {
+    environment,
+  });
+  assert.equal(fromVariable.fingerprint, fromCredential!.fingerprint);
+  assert.equal(await openRootKey(variable, { environment: {} }), undefined);
+  await assert.rejects(openRootKey(parseSealLocation('credential:x'), { environment: {} }), {
     code: 'root-key-missing',
   });
-  assert.throws(() => createRootKey(parseSealLocation('env:SEAL')), { code: 'root-key-missing' });
+  await assert.rejects(createRootKey(variable), { code: 'root-key-missing' });
 });
 
 for (const [what, text] of [
@@ -60,30 +59,34 @@ for (const [what, text] of [
   ['is not base64', `keyreeve-root-key v1\n${'!'.repeat(44)}\n`],
   ['has a third line', `${makeRootKeyText()}more\n`],
 ]) {
-  test(`a root key that ${what} is refused`, () => {
-    assert.throws(() => openRootKey(parseSealLocation('env:SEAL'), { SEAL: text }), {
+  test(`a root key that ${what} is refused`, async () => {
+    const environment = { SEAL: text };
+    await assert.rejects(openRootKey(parseSealLocation('env:SEAL'), { environment }), {
       code: 'root-key-missing',
     });
   });
 }
 
-test('a root key that others may read is refused with the command that mends it', () => {
+test('a root key that others may read is refused with the command that mends it', async () => {
   const place = freshPlace() as { kind: 'folder'; path: string };
-  createRootKey(place);
+  await createRootKey(place);
   const path = join(place.path, rootKeyFile);
   chmodSync(path, 0o644);
-  assert.throws(() => openRootKey(place, {}), { code: 'lax-mode', hint: `Run: chmod 600 ${path}` });
+  await assert.rejects(openRootKey(place), {
+    code: 'lax-mode',
+    hint: `Run: chmod 600 ${path}`,
+  });
   chmodSync(path, 0o600);
   chmodSync(place.path, 0o755);
-  assert.throws(() => openRootKey(place, {}), {
+  await assert.rejects(openRootKey(place), {
     code: 'lax-mode',
     hint: `Run: chmod 700 ${place.path}`,
   });
 });
 
-test('a root key shows itself in no text', () => {
+test('a root key shows itself in no text', async () => {
   const place = freshPlace() as { kind: 'folder'; path: string };
-  const key = createRootKey(place);
+  const key = await createRootKey(place);
   const secret = readFileSync(join(place.path, rootKeyFile), 'utf8').split('\n')[1]!;
   for (const text of [inspect(key, { depth: 9, showHidden: true }), JSON.stringify(key)]) {
     assert.equal(text.includes(secret.slice(0, 20)), false);

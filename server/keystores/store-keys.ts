@@ -1,14 +1,17 @@
-import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
+import { createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { openSealed, sealBytes } from '../crypto/crypto.ts';
 import type { Step, Storage } from '../storage/storage.ts';
-import { formatSealLocation, type RootKey } from './root-key.ts';
+import { formatSealLocation, nameSealLocation } from './root-key.ts';
+import type { RootKey } from './root-key-kinds.ts';
 
 const storeKeyBytes = 32;
 const fingerprintName = 'root-key-fingerprint';
+/** Where the root key was last seen: a later start that is sent elsewhere can say so. */
+const placeName = 'root-key-place';
 
 /**
  * The keys between the root key and everything sealed in the database. Moving the root key means
@@ -85,7 +88,7 @@ export async function openStoreKeys(
   }
   const keys = new Map<string, KeyObject>();
   for (const row of rows) {
-    const bytes = rootKey.unwrap(storeKeyLabel(row.id), row.wrapped);
+    const bytes = await rootKey.unwrap(storeKeyLabel(row.id), row.wrapped);
     keys.set(row.id, createSecretKey(bytes));
     bytes.fill(0);
   }
@@ -93,15 +96,28 @@ export async function openStoreKeys(
   if (current === undefined) {
     throw new KeyreeveError('integrity-failed', 'No store key is marked as the current one.');
   }
+  await notePlace(storage, rootKey);
   return new StoreKeys(keys, current.id);
 }
 
 /** The fingerprint of the root key that this database was sealed with; undefined when new. */
-export async function sealedFingerprint(storage: Storage): Promise<string | undefined> {
-  const row = await storage.db
+export function sealedFingerprint(storage: Pick<Storage, 'db'>): Promise<string | undefined> {
+  return readMeta(storage, fingerprintName);
+}
+
+/** What to do where the root key in force is not where it was looked for. */
+export async function whereRootKeyIs(storage: Pick<Storage, 'db'>): Promise<string> {
+  const place = await readMeta(storage, placeName);
+  return place === undefined
+    ? 'Point KEYREEVE_SEAL at the right root key, or bring its folder back.'
+    : `It was last at ${place}: bring it back there, and set KEYREEVE_SEAL to that place.`;
+}
+
+async function readMeta({ db }: Pick<Storage, 'db'>, name: string): Promise<string | undefined> {
+  const row = await db
     .selectFrom('meta')
     .select('value')
-    .where('name', '=', fingerprintName)
+    .where('name', '=', name)
     .executeTakeFirst();
   return row?.value;
 }
@@ -109,21 +125,33 @@ export async function sealedFingerprint(storage: Storage): Promise<string | unde
 async function requireFingerprint(storage: Storage, rootKey: RootKey): Promise<void> {
   const expected = await sealedFingerprint(storage);
   if (expected === undefined || expected === rootKey.fingerprint) return;
-  throw rootKeyMismatch(expected, rootKey);
+  throw new KeyreeveError(
+    'root-key-mismatch',
+    `The root key at ${nameSealLocation(rootKey.location)} (${rootKey.fingerprint}) is not the one that sealed this database (${expected}).`,
+    { hint: await whereRootKeyIs(storage) },
+  );
 }
 
-function rootKeyMismatch(expected: string, rootKey: RootKey): KeyreeveError {
-  return new KeyreeveError(
-    'root-key-mismatch',
-    `The root key at ${formatSealLocation(rootKey.location)} (${rootKey.fingerprint}) is not the one that sealed this database (${expected}).`,
-    { hint: 'Point KEYREEVE_SEAL at the right root key, or bring its folder back.' },
-  );
+async function notePlace(storage: Storage, rootKey: RootKey): Promise<void> {
+  if ((await readMeta(storage, placeName)) === formatSealLocation(rootKey.location)) return;
+  await storage.commit({ steps: [placeStep(storage, rootKey)], entries: [] });
+}
+
+function placeStep({ db }: Storage, rootKey: RootKey): Step {
+  const value = formatSealLocation(rootKey.location);
+  return {
+    query: db
+      .insertInto('meta')
+      .values({ name: placeName, value })
+      .onConflict((conflict) => conflict.column('name').doUpdateSet({ value }))
+      .compile(),
+  };
 }
 
 async function makeStoreKey(storage: Storage, rootKey: RootKey, clock: Clock): Promise<void> {
   const id = newId('sto');
   const bytes = randomBytes(storeKeyBytes);
-  const wrapped = rootKey.wrap(storeKeyLabel(id), bytes);
+  const wrapped = await wrapProven(rootKey, storeKeyLabel(id), bytes);
   bytes.fill(0);
   await storage.commit({
     steps: [
@@ -161,19 +189,20 @@ export async function rewrapSteps(
 ): Promise<readonly Step[]> {
   await requireFingerprint(storage, from);
   const rows = await storage.db.selectFrom('store_key').select(['id', 'wrapped']).execute();
-  const steps: Step[] = rows.map((row) => {
-    const bytes = from.unwrap(storeKeyLabel(row.id), row.wrapped);
-    const wrapped = to.wrap(storeKeyLabel(row.id), bytes);
+  const steps: Step[] = [];
+  for (const row of rows) {
+    const bytes = await from.unwrap(storeKeyLabel(row.id), row.wrapped);
+    const wrapped = await wrapProven(to, storeKeyLabel(row.id), bytes);
     bytes.fill(0);
-    return {
+    steps.push({
       query: storage.db
         .updateTable('store_key')
         .set({ wrapped, root_fingerprint: to.fingerprint })
         .where('id', '=', row.id)
         .compile(),
       expect: { rows: 1, code: 'conflict', message: 'The store keys changed meanwhile.' },
-    };
-  });
+    });
+  }
   steps.push({
     query: storage.db
       .updateTable('meta')
@@ -183,7 +212,24 @@ export async function rewrapSteps(
       .compile(),
     expect: { rows: 1, code: 'conflict', message: 'The root key was moved meanwhile.' },
   });
+  steps.push(placeStep(storage, to));
   return steps;
+}
+
+/** Wrapped, and opened again before anything rests on it: a token could do one and not the other. */
+async function wrapProven(rootKey: RootKey, label: string, bytes: Buffer): Promise<Uint8Array> {
+  const wrapped = await rootKey.wrap(label, bytes);
+  const opened = await rootKey.unwrap(label, wrapped);
+  const isSame = opened.length === bytes.length && timingSafeEqual(opened, bytes);
+  opened.fill(0);
+  if (isSame) return wrapped;
+  throw new KeyreeveError(
+    'integrity-failed',
+    'The root key opens something else than it wrapped.',
+    {
+      hint: `Look at the token or the disk at ${nameSealLocation(rootKey.location)}; nothing was changed.`,
+    },
+  );
 }
 
 function storeKeyLabel(id: string): string {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Kysely } from 'kysely';
 import { type Clock, formatTime } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
-import { keyFiles, type RootKey } from '../keystores/keystores.ts';
+import { keyFiles, type RootKey, type RootKeys } from '../keystores/keystores.ts';
 import type { Schema, TableName } from '../storage/storage.ts';
 import {
   backupFormat,
@@ -36,8 +36,8 @@ export interface BackupContents {
   readonly createdBy: string;
   readonly productVersion: string;
   readonly installationId: string;
-  /** Seals the sums: a restore proves by it who made the backup. */
-  readonly rootKey: Pick<RootKey, 'wrap' | 'fingerprint'>;
+  /** That of the snapshot seals the sums: a restore proves by it who made the backup. */
+  readonly rootKeys: Pick<RootKeys, 'inForce'>;
   /** The folder of the keystore `file:`, where there is one. */
   readonly fileKeystoreFolder?: string | undefined;
 }
@@ -71,7 +71,8 @@ export class BackupWriter {
   }
 
   async *files(): AsyncGenerator<TarFile> {
-    this.#manifest = await makeManifest(this.#db, this.#contents, this.createdAt);
+    const rootKey = await this.#contents.rootKeys.inForce({ db: this.#db });
+    this.#manifest = await makeManifest(this.#db, this.#contents, rootKey, this.createdAt);
     yield this.#note(manifestPath, Buffer.from(`${JSON.stringify(this.#manifest, null, 2)}\n`));
     const present = await tablesOf(this.#db);
     for (const table of backupTables) {
@@ -81,7 +82,7 @@ export class BackupWriter {
     if (fileKeystoreFolder !== undefined) yield* this.#keyFiles(fileKeystoreFolder);
     const sums = Buffer.from(`${JSON.stringify(this.#sums())}\n`);
     yield { path: sumsPath, bytes: sums };
-    const seal = this.#contents.rootKey.wrap(sealLabel(this.#contents.id), sha256(sums));
+    const seal = await rootKey.wrap(sealLabel(this.#contents.id), sha256(sums));
     yield { path: sealPath, bytes: seal };
   }
 
@@ -147,6 +148,7 @@ export class BackupWriter {
 async function makeManifest(
   db: Database,
   contents: BackupContents,
+  rootKey: RootKey,
   createdAt: number,
 ): Promise<Manifest> {
   const version = await db
@@ -168,7 +170,7 @@ async function makeManifest(
     productVersion: contents.productVersion,
     installation: contents.installationId,
     schemaVersion: Number(version.version),
-    rootKeyFingerprint: contents.rootKey.fingerprint,
+    rootKeyFingerprint: rootKey.fingerprint,
     epoch: epoch.value,
     record: record ?? null,
   };

@@ -3,19 +3,20 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Caller } from '../base/caller.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
-import { type Clock, formatTime } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { ensurePrivateFolder, exists } from '../base/files.ts';
 import type { Call, Handlers, StreamAnswer } from '../base/handler.ts';
 import { newId } from '../base/ids.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { version } from '../base/version.ts';
-import { type Commands, serviceEntry } from '../commands/commands.ts';
-import type { RootKey } from '../keystores/keystores.ts';
+import type { Commands } from '../commands/commands.ts';
+import type { RootKeys } from '../keystores/keystores.ts';
 import type { Step, Storage } from '../storage/storage.ts';
 import { type BackupFile, readFileStream, writeBackupFile } from './backup-file.ts';
 import type { BackupContents } from './backup-writer.ts';
 import { fileExtensions, type Protection } from './protection.ts';
+import { settleUnfinished } from './settle-unfinished.ts';
 
 export const backupIntentKind = 'backup.create';
 const spoolName = /^backup-.*\.(age|gpg)(\.partial)?$/;
@@ -26,7 +27,7 @@ export interface BackupsOptions {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly installationId: string;
-  readonly rootKey: RootKey;
+  readonly rootKeys: RootKeys;
   /** Gives waiting entries their place, so that the backup's checkpoint is of all there are. */
   readonly record: { sequenceNow(): Promise<number> };
   readonly keyFilesFolder: string | undefined;
@@ -138,7 +139,7 @@ async function makeBackup(
         clock,
         productVersion: version(),
         installationId: options.installationId,
-        rootKey: options.rootKey,
+        rootKeys: options.rootKeys,
         fileKeystoreFolder: options.keyFilesFolder,
       };
       file = await writeBackupFile(storage, contents, protection, path);
@@ -201,23 +202,5 @@ async function settle({ storage, clock, temporaryFolder }: BackupsOptions): Prom
   for (const name of exists(temporaryFolder) ? readdirSync(temporaryFolder) : []) {
     if (spoolName.test(name)) rmSync(join(temporaryFolder, name), { force: true });
   }
-  const intents = await storage.db
-    .selectFrom('intent')
-    .select(['id', 'payload_json', 'created_at'])
-    .where('kind', '=', backupIntentKind)
-    .execute();
-  for (const intent of intents) {
-    const payload = JSON.parse(intent.payload_json) as { id: string };
-    await storage.commit({
-      steps: [{ query: storage.db.deleteFrom('intent').where('id', '=', intent.id).compile() }],
-      entries: [
-        serviceEntry(clock, 'intent.settled', 'conflict', {
-          intentId: intent.id,
-          resource: payload.id,
-          detail: canonicalJson({ begunAt: formatTime(intent.created_at) }),
-        }),
-      ],
-    });
-  }
-  return intents.length;
+  return settleUnfinished(storage, clock, backupIntentKind);
 }

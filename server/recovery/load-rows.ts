@@ -39,7 +39,7 @@ export async function loadRows(
  * Sets counters of ids behind what was restored. Messages that left after the backup had ids too:
  * receivers tell repeats by them, so that the outbox goes on far behind.
  */
-export async function continueCounters(storage: Storage): Promise<void> {
+export async function continueCounters(storage: Storage, now: number): Promise<void> {
   const { db, dialect } = storage;
   for (const [table, jump] of Object.entries(countedTables) as [
     keyof typeof countedTables,
@@ -53,6 +53,25 @@ export async function continueCounters(storage: Storage): Promise<void> {
     if (next === 0) continue;
     await storage.commit({ steps: counterSteps(storage, dialect, table, next), entries: [] });
   }
+  await continueCrlNumbers(storage, Math.floor(now / 1000));
+}
+
+/**
+ * CRLs that were published after the backup had numbers too, and numbers never go back or come
+ * twice (RFC 5280, section 5.2.3). A version publishes at most one each five seconds, so that its
+ * numbers never catch up with the seconds since 1970: the next one is above those of every restore
+ * before, of whichever backup. The first start publishes it at once.
+ */
+async function continueCrlNumbers(storage: Storage, seconds: number): Promise<void> {
+  const query = storage.db
+    .updateTable('ca_version')
+    .set({
+      // A CA that was taken over may have brought numbers that are higher.
+      crl_number: sql<number>`CASE WHEN "crl_number" < CAST(${seconds} AS BIGINT)
+        THEN CAST(${seconds} AS BIGINT) ELSE "crl_number" + CAST(${seconds} AS BIGINT) END`,
+    })
+    .compile();
+  await storage.commit({ steps: [{ query }], entries: [] });
 }
 
 function counterSteps(

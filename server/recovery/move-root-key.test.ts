@@ -57,7 +57,7 @@ test('a move that was killed is finished by doing it again', async (t) => {
   await before.close();
   const to = join(host, 'stick');
   // Killed before the commit: the new root key is on disk, the old one in force.
-  const fresh = createRootKey({ kind: 'folder', path: to });
+  const fresh = await createRootKey({ kind: 'folder', path: to });
   await (await openInstallation(config, { clock })).close();
   const moved = await moveRootKey({ config, to, clock });
   assert.equal(moved.fingerprint, fresh.fingerprint);

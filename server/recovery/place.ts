@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
-import type { Config, Seal } from '../config/config.ts';
+import type { Config } from '../config/config.ts';
 import {
-  formatSealLocation,
+  nameSealLocation,
   openRootKey,
   type RootKey,
   type SealLocation,
@@ -31,24 +31,28 @@ export function storagePlace(config: PlaceConfig): { dataFolder: string; databas
   return { dataFolder, databaseUrl: databaseUrl.reveal().toString('utf8') };
 }
 
-export function sealLocation(seal: Seal): SealLocation {
-  if (seal.kind === 'path') return { kind: 'folder', path: seal.path };
-  if (seal.kind === 'env') return { kind: 'environment', name: seal.variable };
-  return { kind: 'credential', name: seal.name };
-}
-
-/** The root key, which must have this fingerprint. Errors: `root-key-missing`, `root-key-mismatch`. */
-export function requireRootKey(location: SealLocation, fingerprint: string): RootKey {
-  const rootKey = openRootKey(location);
-  const where = formatSealLocation(location);
+/**
+ * The root key, which must have this fingerprint; `hint` says where it is, if that is known. The
+ * caller closes it. Errors: `root-key-missing`, `root-key-mismatch`, and those of a token.
+ */
+export async function requireRootKey(
+  location: SealLocation,
+  fingerprint: string,
+  hint?: string,
+): Promise<RootKey> {
+  const rootKey = await openRootKey(location);
+  const where = nameSealLocation(location);
   if (rootKey === undefined) {
     throw new KeyreeveError('root-key-missing', `There is no root key at ${where}.`, {
-      hint: `Bring the root key with the fingerprint ${fingerprint} there, or set KEYREEVE_SEAL to where it is.`,
+      hint:
+        hint ??
+        `Bring the root key with the fingerprint ${fingerprint} there, or set KEYREEVE_SEAL to where it is.`,
     });
   }
   if (rootKey.fingerprint === fingerprint) return rootKey;
+  await rootKey.close();
   const message = `The root key at ${where} is ${rootKey.fingerprint}; this data was sealed by ${fingerprint}.`;
   throw new KeyreeveError('root-key-mismatch', message, {
-    hint: 'Point KEYREEVE_SEAL at the right root key.',
+    hint: hint ?? 'Point KEYREEVE_SEAL at the right root key.',
   });
 }

@@ -20,11 +20,15 @@ import {
   Keystores,
   openRootKey,
   openStoreKeys,
+  RootKeys,
+  sealLocation,
   secretSealer,
 } from '../keystores/keystores.ts';
 import { type Migration, openStorage } from '../storage/storage.ts';
 import { createBackups } from './backups.ts';
-import { type PlaceConfig, quietLog, sealLocation, storagePlace } from './place.ts';
+import type { MovedRootKey } from './move-root-key.ts';
+import { type PlaceConfig, quietLog, storagePlace } from './place.ts';
+import { createRootKeyMoves } from './root-key-moves.ts';
 import { createTombstones } from './tombstones.ts';
 
 export const passphraseText = 'eleven purple bicycles';
@@ -86,8 +90,10 @@ export async function openInstallation(
     ...(options.migrations === undefined ? {} : { migrations: options.migrations }),
   });
   const location = sealLocation(config.seal);
-  const rootKey = openRootKey(location) ?? createRootKey(location);
+  const rootKey = (await openRootKey(location)) ?? (await createRootKey(location));
+  const rootKeys = new RootKeys(rootKey);
   const storeKeys = await openStoreKeys(storage, rootKey, clock).catch(async (error) => {
+    await rootKeys.close();
     await storage.close();
     throw error;
   });
@@ -127,10 +133,19 @@ export async function openInstallation(
     storage,
     clock,
     installationId,
-    rootKey,
+    rootKeys,
     record,
     keyFilesFolder: fileKeystore?.folder,
     temporaryFolder: join(config.data, 'tmp'),
+  });
+  const rules: { allowKeystore: (uri: string) => Promise<void> } = {
+    allowKeystore: async () => undefined,
+  };
+  const moves = createRootKeyMoves({
+    ...{ storage, clock, rootKeys, surroundings: {} },
+    allowKeystore: (uri) => rules.allowKeystore(uri),
+    dataFolder: config.data,
+    checkpoints: config.checkpoints,
   });
   const destruction = createDestruction({
     keys,
@@ -142,6 +157,7 @@ export async function openInstallation(
     ...createKeyHandlers(keys, commands),
     ...createUse({ keys, clock, requireClock: () => undefined, recheck: async () => undefined }),
     ...backups.handlers(commands),
+    ...moves.handlers(commands),
   };
   const caller = (): Caller => ({
     principalId: 'prn_test',
@@ -168,6 +184,9 @@ export async function openInstallation(
     storage,
     storeKeys,
     rootKey,
+    rootKeys,
+    rules,
+    moves,
     record,
     keys,
     commands,
@@ -187,6 +206,7 @@ export async function openInstallation(
     },
     backup: (body: object) =>
       call('backup.create', {}, { label: '', ...body }) as Promise<StreamAnswer>,
+    moveRootKey: (to: string) => call('root-key.move', {}, { to }) as Promise<MovedRootKey>,
     /** Destroys a key at once, as after its waiting time. */
     destroy: async (key: string) => {
       await call('key.destroy', { key }, {});
@@ -196,6 +216,7 @@ export async function openInstallation(
     close: async () => {
       await record.stop();
       await storage.close();
+      await rootKeys.close();
     },
   };
 }

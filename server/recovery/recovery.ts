@@ -6,6 +6,7 @@ export { type Backups, type BackupsOptions, createBackups } from './backups.ts';
 export { type MovedRootKey, type MoveRootKeyOptions, moveRootKey } from './move-root-key.ts';
 export type { HostWork, PlaceConfig } from './place.ts';
 export { type Restored, type RestoreOptions, restoreBackup } from './restore-backup.ts';
+export { createRootKeyMoves, type RootKeyMoves } from './root-key-moves.ts';
 export {
   buryIn,
   createTombstones,

@@ -8,6 +8,7 @@ import {
   openStoreKeys,
   type RootKey,
   type StoreKeys,
+  sealLocation,
   secretSealer,
 } from '../keystores/keystores.ts';
 import { type Migration, migrations, openStorage, type Storage } from '../storage/storage.ts';
@@ -16,7 +17,7 @@ import type { Manifest, Row } from './backup-format.ts';
 import type { BackupVisitor, ReadResult } from './backup-reader.ts';
 import { backupIntentKind } from './backups.ts';
 import { continueCounters, loadRows } from './load-rows.ts';
-import { type HostWork, quietLog, requireRootKey, sealLocation, storagePlace } from './place.ts';
+import { type HostWork, quietLog, requireRootKey, storagePlace } from './place.ts';
 import { postgresTarget, requireEmptyDatabase } from './postgres-target.ts';
 import type { Unlock } from './protection.ts';
 import { type RestoreTarget, requireEmptyFolder, sqliteTarget } from './restore-target.ts';
@@ -73,6 +74,8 @@ export async function restoreBackup(options: RestoreOptions): Promise<Restored> 
   } catch (error) {
     await restore.abandon();
     throw error;
+  } finally {
+    await restore.close();
   }
 }
 
@@ -95,7 +98,7 @@ class Restore implements BackupVisitor {
   /** Nothing is written before the root key and the schema were found to fit. */
   async manifest(manifest: Manifest): Promise<void> {
     const { config } = this.#options;
-    this.#rootKey = requireRootKey(sealLocation(config.seal), manifest.rootKeyFingerprint);
+    this.#rootKey = await requireRootKey(sealLocation(config.seal), manifest.rootKeyFingerprint);
     if (manifest.schemaVersion > this.#migrations.length) {
       throw new KeyreeveError(
         'schema-newer',
@@ -126,14 +129,14 @@ class Restore implements BackupVisitor {
   async finish(read: ReadResult): Promise<Restored> {
     const { manifest } = read;
     const rootKey = this.#rootKey!;
-    requireSeal(rootKey, read);
+    await requireSeal(rootKey, read);
     // 1. The schema of this program.
     if (manifest.schemaVersion < this.#migrations.length) {
       await this.#storage!.close();
       this.#storage = await this.#open(this.#migrations);
     }
     const storage = this.#storage!;
-    await continueCounters(storage);
+    await continueCounters(storage, this.#clock.now());
     // 2. The record goes on as another log; what was destroyed later is destroyed again.
     const storeKeys = await openStoreKeys(storage, rootKey, this.#clock);
     const replayed = await this.#continueRecord(storage, storeKeys, manifest);
@@ -159,6 +162,10 @@ class Restore implements BackupVisitor {
     await this.#storage?.close().catch(() => undefined);
     this.#files.remove();
     await this.#target?.abandon();
+  }
+
+  async close(): Promise<void> {
+    await this.#rootKey?.close();
   }
 
   #open(history: readonly Migration[]): Promise<Storage> {

@@ -9,11 +9,16 @@ import { newId } from '../base/ids.ts';
 import type { SecretBytes } from '../base/secret-bytes.ts';
 import { version } from '../base/version.ts';
 import { serviceEntry } from '../commands/commands.ts';
-import { sealedFingerprint } from '../keystores/keystores.ts';
+import {
+  RootKeys,
+  sealedFingerprint,
+  sealLocation,
+  whereRootKeyIs,
+} from '../keystores/keystores.ts';
 import { type Migration, migrations, openStorage, type Storage } from '../storage/storage.ts';
 import { type BackupFile, writeBackupFile } from './backup-file.ts';
 import { backupRowStep } from './backups.ts';
-import { type HostWork, quietLog, requireRootKey, sealLocation, storagePlace } from './place.ts';
+import { type HostWork, quietLog, requireRootKey, storagePlace } from './place.ts';
 import { hasTables } from './postgres-target.ts';
 import { fileExtensions, type Protection } from './protection.ts';
 import { verifyBackup } from './verify-backup.ts';
@@ -123,7 +128,11 @@ async function backUp(
   const { config, passphrase } = options;
   const protection = protectionOf(options);
   const fingerprint = await sealedFingerprint(storage);
-  const rootKey = requireRootKey(sealLocation(config.seal), fingerprint ?? '(none yet)');
+  const rootKey = await requireRootKey(
+    sealLocation(config.seal),
+    fingerprint ?? '(none yet)',
+    await whereRootKeyIs(storage),
+  );
   const path = options.file ?? defaultFile(config.data, clock.now(), from, protection);
   const file = await writeBackupFile(
     storage,
@@ -134,12 +143,12 @@ async function backUp(
       clock,
       productVersion: version(),
       installationId: await installationOf(storage),
-      rootKey,
+      rootKeys: new RootKeys(rootKey),
       fileKeystoreFolder: config.fileKeystore?.folder,
     },
     protection,
     path,
-  );
+  ).finally(() => rootKey.close());
   try {
     await verifyBackup({ file: path, passphrase, sha256: file.sha256 });
   } catch (error) {
@@ -153,7 +162,7 @@ function protectionOf({ recipients, passphrase }: UpgradeOptions): Protection {
   if (passphrase !== undefined) return { kind: 'openpgp', passphrase };
   if (recipients !== undefined) return { kind: 'age', recipients };
   throw new KeyreeveError('invalid-request', 'An upgrade makes a backup first.', {
-    hint: 'Give an age recipient or a passphrase for it.',
+    hint: 'Say who can open it: --passphrase-file FILE or --recipient AGE-RECIPIENT.',
   });
 }
 

@@ -1,10 +1,10 @@
 import { timingSafeEqual } from 'node:crypto';
-import { KeyreeveError } from '../base/errors.ts';
-import { openRootKey, type RootKey } from '../keystores/keystores.ts';
+import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
+import { openRootKey, type RootKey, sealLocation } from '../keystores/keystores.ts';
 import { hashFile, readFileStream } from './backup-file.ts';
 import { invalidBackup, type Manifest, sealLabel } from './backup-format.ts';
 import { type BackupVisitor, type ReadResult, readBackup } from './backup-reader.ts';
-import { type PlaceConfig, sealLocation } from './place.ts';
+import type { PlaceConfig } from './place.ts';
 import { type Unlock, unprotect } from './protection.ts';
 
 export interface VerifyBackupOptions extends Unlock {
@@ -52,25 +52,34 @@ export async function verifyBackup(options: VerifyBackupOptions): Promise<Verifi
     manifest,
     keys: sums.tables.key ?? 0,
     entries: (manifest.record?.size ?? 0) + (sums.tables.entry_tail ?? 0),
-    sealed: isSealed(read, options.config),
+    sealed: await isSealed(read, options.config),
   };
 }
 
 /** A backup of another root key, or one checked elsewhere, has its seal checked by its restore. */
-function isSealed(read: ReadResult, config: VerifyBackupOptions['config']): boolean {
+async function isSealed(read: ReadResult, config: VerifyBackupOptions['config']): Promise<boolean> {
   if (config === undefined) return false;
-  const rootKey = openRootKey(sealLocation(config.seal));
-  if (rootKey?.fingerprint !== read.manifest.rootKeyFingerprint) return false;
-  requireSeal(rootKey, read);
-  return true;
+  const rootKey = await openRootKey(sealLocation(config.seal));
+  try {
+    if (rootKey?.fingerprint !== read.manifest.rootKeyFingerprint) return false;
+    await requireSeal(rootKey, read);
+    return true;
+  } finally {
+    await rootKey?.close();
+  }
 }
 
 /** Whoever made the backup held its root key: one made by a stranger is refused. */
-export function requireSeal(rootKey: RootKey, { manifest, sumsDigest, seal }: ReadResult): void {
+export async function requireSeal(
+  rootKey: RootKey,
+  { manifest, sumsDigest, seal }: ReadResult,
+): Promise<void> {
   try {
-    const sealed = rootKey.unwrap(sealLabel(manifest.id), seal);
+    const sealed = await rootKey.unwrap(sealLabel(manifest.id), seal);
     if (sealed.length === sumsDigest.length && timingSafeEqual(sealed, sumsDigest)) return;
   } catch (cause) {
+    // A token that is away says nothing about the backup.
+    if (!isKeyreeveError(cause, 'invalid-ciphertext')) throw cause;
     throw invalidBackup('it was not made with this root key', cause);
   }
   throw invalidBackup('its seal is of other content');

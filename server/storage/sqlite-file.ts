@@ -15,6 +15,11 @@ import {
 /** `KyRv`: how the file is told from another program's. */
 const applicationId = 0x4b795276;
 const checkpointPages = 4000;
+/**
+ * Certificates land all over four indexes: with SQLite's 2 MB a page is read back, from the log or
+ * the file, for nearly every one of them.
+ */
+const cacheKibibytes = 64 * 1024;
 const busyTimeoutMilliseconds = 2000;
 
 export interface SqliteFileOptions {
@@ -111,7 +116,8 @@ export class SqliteFile {
       refuseForeign(database, files.database);
       if (readVersion(database) === 0) throw notOurs(files.database);
       database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
-        PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = ${checkpointPages}`);
+        PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = ${checkpointPages};
+        PRAGMA cache_size = -${cacheKibibytes}`);
       migrateDatabase(database, plan, migrate, now());
     } catch (error) {
       database.close();

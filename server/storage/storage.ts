@@ -2,6 +2,7 @@ import type { ResolvedStorageOptions, Storage, StorageOptions } from './contract
 import { migrations } from './migrations/migrations.ts';
 import { openSqlite } from './sqlite.ts';
 
+export { compiledOnce } from './compiled-once.ts';
 export type {
   Committed,
   Expectation,
@@ -23,7 +24,7 @@ export {
   pruneOutbox,
   retryDelaySeconds,
 } from './outbox.ts';
-export { type Schema, type TableName, tableNames } from './schema.ts';
+export { aboveTerm, type Schema, type TableName, tableNames } from './schema.ts';
 
 const defaultCommitTimeoutSeconds = 5;
 

@@ -20,7 +20,7 @@ import {
   encodeDer,
   encodeDerUnsigned,
   readWholeDer,
-} from '../../server/crypto/der.ts';
+} from '../../server/der/der.ts';
 import { eventually } from '../eventually.ts';
 import { pythonValues } from '../python-values.ts';
 import { refusalsFor } from '../refusals.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import type { TestContext } from 'node:test';
 import type { KeyView } from '../../api/routes/keys.ts';
 import { type ApiClient, createClient } from '../../client/api-client.ts';
+import { deadDatabase } from '../dead-database.ts';
 import { eventually } from '../eventually.ts';
 import { type Installation, logIn, makeInstallation, startService } from '../service.ts';
 import { mixedLoad, provesWhole, randomNumbers } from './kill-load.ts';
@@ -177,24 +177,11 @@ async function missingEntries(client: ApiClient, known: Acknowledged): Promise<s
   return [...waiting].map(([id, action]) => `${action} ${id} was acknowledged without an entry`);
 }
 
-/** Looks into a copy: to open the database itself would recover it before the service does. */
 function intentsOf(installation: Installation): string[] {
-  const copy = join(installation.folder, 'copy');
-  mkdirSync(copy);
-  try {
-    for (const file of readdirSync(installation.data)) {
-      if (file.startsWith('keyreeve.db')) cpSync(join(installation.data, file), join(copy, file));
-    }
-    const database = new DatabaseSync(join(copy, 'keyreeve.db'));
-    try {
-      return database
-        .prepare('SELECT "id" FROM "intent"')
-        .all()
-        .map((row) => String(row.id));
-    } finally {
-      database.close();
-    }
-  } finally {
-    rmSync(copy, { recursive: true });
-  }
+  return deadDatabase(installation, (database) =>
+    database
+      .prepare('SELECT "id" FROM "intent"')
+      .all()
+      .map((row) => String(row.id)),
+  );
 }

@@ -10,7 +10,7 @@ import {
 } from '../../api/algorithms.ts';
 import type { Purpose } from '../../api/purposes.ts';
 import { isKeyreeveError } from '../../server/base/errors.ts';
-import { generateKeyMaterial, type KeyMaterial } from '../../server/crypto/crypto.ts';
+import { generateKeyMaterial, type LocalKeyMaterial } from '../../server/crypto/crypto.ts';
 import { eventually } from '../eventually.ts';
 import { nobleHashBased, nobleKems, nobleLattices, rawPublic } from '../post-quantum.ts';
 import { pythonValues } from '../python-values.ts';
@@ -31,7 +31,7 @@ type Act = 'sign' | 'encrypt' | 'mac' | 'wrap';
 /** A key that the test holds too: it made it and the service took it in. */
 interface Held {
   readonly name: string;
-  readonly material: KeyMaterial;
+  readonly material: LocalKeyMaterial;
   readonly bytes: Buffer;
 }
 
@@ -327,8 +327,8 @@ test('what is authenticated with a ciphertext belongs to it', async () => {
 });
 
 test('a key does what it is for and nothing else', async () => {
-  const body = { name: 'refusals/ca', algorithm: 'p-256', purpose: 'ca' } as const;
-  await client.call('key.create', { body });
+  const body = { name: 'refusals/ca', algorithm: 'p-256', subject: 'CN=Refusals' } as const;
+  await client.call('ca.create', { body });
   const params = { key: body.name };
   const refuses = (call: Promise<unknown>) =>
     assert.rejects(call, (error) => isKeyreeveError(error, 'purpose-not-allowed'));

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { freePort } from '../free-port.ts';
 import { requireProgram } from '../tools.ts';
 
 const project = dirname(dirname(import.meta.dirname));
@@ -20,8 +20,9 @@ test('the tour of the README works as written', async (t) => {
   assert.ok(blocks.length > 8, 'the tour was found');
   const clone = cloneOf(t);
   const ports = new Map([
-    ['8443', await freePort()],
-    ['9443', await freePort()],
+    ['8443', String(await freePort())],
+    ['9443', String(await freePort())],
+    ['9080', String(await freePort())],
   ]);
   const environment = cleanEnvironment(clone, ports.get('8443')!);
   let loginCode = '';
@@ -87,6 +88,7 @@ function cleanEnvironment(clone: string, port: string): NodeJS.ProcessEnv {
     ...Object.fromEntries(kept),
     XDG_CONFIG_HOME: join(clone, 'config'),
     KEYREEVE_PORT: port,
+    KEYREEVE_HTTP_PORT: '0',
     KEYREEVE_URL: `https://127.0.0.1:${port}`,
   };
 }
@@ -159,12 +161,4 @@ async function runScript(
     });
   });
   assert.equal(/^error:/m.test(output), false, output);
-}
-
-async function freePort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
 }

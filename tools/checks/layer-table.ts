@@ -7,7 +7,10 @@ export const layers: readonly (readonly string[])[] = [
   // bin holds what has to run before the pinned Node is found: plain JavaScript.
   ['api', 'bin'],
   ['server/base'],
+  ['server/der'],
   ['server/config', 'server/crypto'],
+  // X.509 structures: bytes and rules of the standards, no storage.
+  ['server/x509'],
   ['server/audit', 'server/keystores', 'server/storage'],
   // How any act is authorised, recorded and committed; what is acted on lies above it.
   ['server/commands'],
@@ -20,6 +23,7 @@ export const layers: readonly (readonly string[])[] = [
     'server/devices',
     'server/directory',
     'server/documents',
+    'server/hardware',
     'server/inspection',
     'server/people',
     'server/pki',
@@ -33,8 +37,8 @@ export const layers: readonly (readonly string[])[] = [
 
 /**
  * Folders outside the layers, and the whole list of folders that each may import from. The command
- * line does some work on the host itself: restore, upgrade, login codes, generated key files, and
- * the check of an exported record.
+ * line does some work on the host itself: restore, upgrade, login codes, generated key files,
+ * certificate requests, and the check of an exported record.
  */
 export const outside: Readonly<Record<string, readonly string[]>> = {
   client: ['api', 'server/base'],
@@ -53,6 +57,7 @@ export const outside: Readonly<Record<string, readonly string[]>> = {
     'server/keystores',
     'server/recovery',
     'server/storage',
+    'server/x509',
   ],
 };
 

@@ -72,7 +72,12 @@ async function checkService(folder: string, installed: string): Promise<void> {
   const kept = Object.entries(process.env).filter(([name]) => !/^(KEYREEVE|NODE)_/.test(name));
   const data = join(folder, 'data');
   const service = spawn(process.execPath, [join(installed, 'bin/keyreeve.mjs'), 'serve'], {
-    env: { ...Object.fromEntries(kept), KEYREEVE_DATA: data, KEYREEVE_PORT: '0' },
+    env: {
+      ...Object.fromEntries(kept),
+      KEYREEVE_DATA: data,
+      KEYREEVE_PORT: '0',
+      KEYREEVE_HTTP_PORT: '0',
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

@@ -1,0 +1,391 @@
+import type { KeyObject } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { AlgorithmName } from '../../../api/algorithms.ts';
+import type { AssuranceLevel } from '../../../api/assurance.ts';
+import type { Clock } from '../../base/clock.ts';
+import { KeyreeveError } from '../../base/errors.ts';
+import { fingerprintOf, type KeyMaterial } from '../../crypto/crypto.ts';
+import type {
+  AdoptedKey,
+  KeyIdentity,
+  KeyLocation,
+  Keystore,
+  KeystoreDescription,
+  KeystoreHealth,
+  KeystoreObject,
+  StoredKey,
+} from '../keystore.ts';
+import { abilitiesOf, type TokenAbility } from './abilities.ts';
+import { type CallLimits, callLimits } from './call.ts';
+import { TokenFaultError } from './faults.ts';
+import { importMechanism, wrapForImport } from './importing.ts';
+import { keyKindOf, type TokenKeyKind } from './key-kinds.ts';
+import { proveKey } from './key-proof.ts';
+import type {
+  DestroyRequest,
+  FindRequest,
+  FoundObject,
+  ObjectSelector,
+  TokenFacts,
+} from './protocol.ts';
+import { publicHalfOf } from './public-half.ts';
+import { createRemoteKey } from './remote.ts';
+import { secretAlgorithmOf, secretFingerprint } from './secret-keys.ts';
+import { readSettings } from './settings.ts';
+import { Supervisor, type SupervisorCounts } from './supervisor.ts';
+import { generateRequest } from './templates.ts';
+import { type TokenKey, tokenKeys } from './token-keys.ts';
+import { classOf, idOf, keyUri, namesOf, selectorOf } from './token-names.ts';
+import { TokenView } from './token-view.ts';
+import { TokenTransfer } from './transfer.ts';
+import { UseFigures, type UseFiguresSnapshot } from './use-figures.ts';
+
+export type { TokenAbility } from './abilities.ts';
+export { TokenFaultError } from './faults.ts';
+export { pinFileVersion } from './pin-file.ts';
+export { type Pkcs11Settings, readSettings } from './settings.ts';
+export type { TokenKey } from './token-keys.ts';
+export { addressOf, withoutToken } from './token-names.ts';
+export { formatPkcs11Uri, parsePkcs11Uri } from './uri.ts';
+
+export interface Pkcs11KeystoreOptions {
+  /** The name in configuration and in `--keystore`. */
+  readonly name: string;
+  /** `pkcs11:token=T?module-path=/path/module.so&pin-source=file:/path` (RFC 7512). */
+  readonly uri: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Further variables for the module's environment, beside those in the URI. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly limits?: Partial<CallLimits>;
+  /** The level that the operator declares: counts where the token says nothing. */
+  readonly assurance?: AssuranceLevel | undefined;
+  /** Asked before each start of the child: refuses a module that is not to be loaded. */
+  readonly beforeStart?: () => Promise<void>;
+  /** `refusedPin` of a keystore that there was before, so that no PIN is tried twice. */
+  readonly refusedPin?: string | undefined;
+}
+
+export interface Pkcs11Metrics extends SupervisorCounts, UseFiguresSnapshot {}
+
+export interface Pkcs11Keystore extends Keystore {
+  /** What module and token say about themselves. Errors: those of any use. */
+  facts(): Promise<TokenFacts>;
+  /** The private and secret keys of the token. */
+  list(): Promise<TokenKey[]>;
+  adopt(object: KeystoreObject): Promise<AdoptedKey>;
+  /** The algorithms and schemes that the token has. */
+  abilities(): Promise<TokenAbility[]>;
+  /** Brings fresh keys to another token, and takes them in. */
+  readonly transfer: TokenTransfer;
+  /** Tells the state of the PIN file that the token refused; undefined where it refused none. */
+  readonly refusedPin: string | undefined;
+  metrics(): Pkcs11Metrics;
+  /** Ends the child process. What waits is refused with `shutting-down`. */
+  stop(): Promise<void>;
+}
+
+/**
+ * How old a child must be before one takes its place to look for a key: for modules that are known
+ * to need it, and for others.
+ */
+const renewMilliseconds = { usual: 5000, other: 60_000 } as const;
+
+/**
+ * `pkcs11:`: keys that are made, kept and used in an HSM, a TPM or a card. The module runs in a
+ * child process, which starts with the first use. Errors: `config-invalid` for a URI that is not
+ * right; later `keystore-unavailable`, `capability-missing`, `wrong-passphrase`.
+ */
+export function createPkcs11Keystore(options: Pkcs11KeystoreOptions): Pkcs11Keystore {
+  return new TokenKeystore(options);
+}
+
+class TokenKeystore implements Pkcs11Keystore {
+  readonly name: string;
+  readonly kind = 'pkcs11';
+  readonly #options: Pkcs11KeystoreOptions;
+  readonly #supervisor: Supervisor;
+  readonly #figures = new UseFigures();
+  readonly #tokenLabel: string | undefined;
+  readonly transfer: TokenTransfer;
+  #view: TokenView | undefined;
+
+  constructor(options: Pkcs11KeystoreOptions) {
+    const { name, uri, log, clock, environment, limits } = options;
+    const read = readSettings(uri);
+    const settings = { ...read, environment: { ...environment, ...read.environment } };
+    this.name = name;
+    this.#options = options;
+    this.#tokenLabel = settings.token.token;
+    this.#supervisor = new Supervisor({
+      ...{ name, settings, log, clock },
+      limits: { ...callLimits, ...limits },
+      ...{ beforeStart: options.beforeStart, refusedPin: options.refusedPin },
+    });
+    this.transfer = new TokenTransfer({
+      token: () => this.#token(),
+      kindOf: (algorithm, token) => this.#kindOf(algorithm, token),
+      call: (...asked) => this.#supervisor.call(...asked),
+      refuseExisting: (identity) => this.#refuseExisting(identity),
+      keep: (...made) => this.#keep(...made),
+      open: (algorithm, stored, { keyId, version }) =>
+        this.open({ keyId, version, algorithm, ...stored }),
+    });
+  }
+
+  get refusedPin(): string | undefined {
+    return this.#supervisor.refusedPin;
+  }
+
+  async abilities(): Promise<TokenAbility[]> {
+    return abilitiesOf(await this.#token());
+  }
+
+  /** Import follows from the token: until that has been asked it counts as possible. */
+  get capabilities() {
+    const canImport = this.#view === undefined || importMechanism(this.#view) !== undefined;
+    return { import: canImport, export: false, list: true, attest: false, external: true };
+  }
+
+  async facts(): Promise<TokenFacts> {
+    return (await this.#token()).facts;
+  }
+
+  async generate(identity: KeyIdentity, algorithm: AlgorithmName): Promise<StoredKey> {
+    const token = await this.#token();
+    const kind = this.#kindOf(algorithm, token);
+    await this.#refuseExisting(identity);
+    const request = generateRequest(kind, namesOf(identity));
+    return this.#keep(algorithm, await this.#make('generate', request), identity);
+  }
+
+  async import(identity: KeyIdentity, material: KeyMaterial): Promise<StoredKey> {
+    const token = await this.#token();
+    const kind = this.#kindOf(material.algorithm, token);
+    const wrapped = wrapForImport(material, kind, namesOf(identity), token);
+    await this.#refuseExisting(identity);
+    const found = await this.#make('import', wrapped.request, wrapped.items);
+    return this.#keep(material.algorithm, found, identity, material.fingerprint);
+  }
+
+  async open(location: KeyLocation): Promise<KeyMaterial> {
+    const selector = selectorOf(location, this.#tokenLabel);
+    const { algorithm } = location;
+    const found = await this.#findAgain({
+      ...{ id: selector.id, label: selector.label },
+      details: true,
+    });
+    if (!found.some((one) => one.class === selector.class)) throw this.#missing();
+    return this.#material(algorithm, selector, found);
+  }
+
+  async destroy(location: KeyLocation): Promise<void> {
+    const { id, label } = selectorOf(location, this.#tokenLabel);
+    await this.#remove(id === undefined ? { label } : { id });
+  }
+
+  discard(identity: KeyIdentity): Promise<void> {
+    return this.#remove({ id: idOf(identity) });
+  }
+
+  async exists(identity: KeyIdentity): Promise<boolean> {
+    return (await this.#find({ id: idOf(identity), details: false })).length > 0;
+  }
+
+  async adopt(object: KeystoreObject): Promise<AdoptedKey> {
+    const token = await this.#token();
+    const key = await this.#named(object);
+    const selection = key.id === '' ? { label: key.label } : { id: key.id };
+    const found = await this.#find({ ...selection, details: true });
+    const algorithm =
+      key.class === 'secret' ? secretAlgorithmOf(key) : publicHalfOf(found).algorithm;
+    if (algorithm === undefined) throw this.#unsupported('keys of this kind that it can use');
+    const selector: ObjectSelector = { class: classOf(algorithm), ...selection };
+    const material = await this.#material(algorithm, selector, found);
+    await this.#prove(material);
+    const extractable = key.extractable !== false || key.sensitive !== true;
+    return { algorithm, stored: storedAt(keyUri(token.facts, key), material), extractable };
+  }
+
+  async describe(): Promise<KeystoreDescription> {
+    const { facts, quirks } = await this.#token();
+    // No attribute of PKCS #11 before v3.2 speaks of certificates: the operator does.
+    const declared = quirks.isSoftware ? undefined : this.#options.assurance;
+    return {
+      assurance: declared ?? 'none',
+      assuranceFrom: declared !== undefined ? 'operator' : quirks.isSoftware ? 'token' : 'nobody',
+      device: {
+        label: facts.label,
+        manufacturer: facts.manufacturer,
+        model: facts.model,
+        serial: facts.serial,
+        firmware: facts.firmwareVersion,
+      },
+    };
+  }
+
+  async list(): Promise<TokenKey[]> {
+    const { facts } = await this.#token();
+    const found = await this.#find({ details: true });
+    return tokenKeys(facts, found);
+  }
+
+  async health(): Promise<KeystoreHealth> {
+    try {
+      await this.#token();
+      await this.#supervisor.probe();
+      return { ready: true, reason: undefined };
+    } catch (error) {
+      return { ready: false, reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  metrics(): Pkcs11Metrics {
+    return { ...this.#supervisor.counts, ...this.#figures.snapshot() };
+  }
+
+  stop(): Promise<void> {
+    return this.#supervisor.stop();
+  }
+
+  async #token(): Promise<TokenView> {
+    const facts = await this.#supervisor.facts();
+    if (this.#view?.facts !== facts) this.#view = new TokenView(facts);
+    return this.#view;
+  }
+
+  #kindOf(algorithm: AlgorithmName, token: TokenView): TokenKeyKind {
+    const kind = keyKindOf(algorithm, token);
+    if (kind === undefined) throw this.#unsupported(algorithm);
+    return kind;
+  }
+
+  async #make(
+    command: 'generate' | 'import',
+    request: object,
+    items: readonly Uint8Array[] = [],
+  ): Promise<FoundObject[]> {
+    const head = Buffer.from(JSON.stringify(request));
+    const answer = await this.#supervisor.call(command, head, items);
+    return JSON.parse(answer.head.toString('utf8')) as FoundObject[];
+  }
+
+  /** Proves a key that was just made; one that is not what it should be is removed again. */
+  async #keep(
+    algorithm: AlgorithmName,
+    found: FoundObject[],
+    identity: KeyIdentity,
+    fingerprint?: string,
+  ): Promise<StoredKey> {
+    const key = found.find((one) => one.class === classOf(algorithm));
+    try {
+      if (key === undefined) throw this.#missing();
+      const selector = { class: classOf(algorithm), id: idOf(identity) };
+      const material = await this.#material(algorithm, selector, found);
+      if (fingerprint !== undefined && material.fingerprint !== fingerprint) {
+        throw new KeyreeveError('integrity-failed', 'The token took in another key.');
+      }
+      await this.#prove(material);
+      const { facts } = await this.#token();
+      return storedAt(keyUri(facts, key), material);
+    } catch (error) {
+      await this.discard(identity).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #prove(material: KeyMaterial): Promise<void> {
+    if (material.publicKey === undefined) return;
+    await proveKey(material.privateKey, material.publicKey);
+  }
+
+  async #material(
+    algorithm: AlgorithmName,
+    selector: ObjectSelector,
+    found: readonly FoundObject[],
+  ): Promise<KeyMaterial> {
+    const token = await this.#token();
+    const privateKey = (publicKey?: KeyObject) =>
+      createRemoteKey({
+        ...{ algorithm, selector, publicKey, token, keystore: this.name },
+        supervisor: this.#supervisor,
+        recorder: this.#figures,
+        now: () => this.#options.clock.monotonic(),
+      });
+    if (selector.class === 'secret') {
+      const fingerprint = await secretFingerprint(this.#supervisor, selector);
+      const none = { publicKey: undefined, spki: undefined };
+      return { algorithm, privateKey: privateKey(), ...none, fingerprint };
+    }
+    const { key: publicKey, spki, ...half } = publicHalfOf(found);
+    if (half.algorithm !== algorithm) {
+      throw new KeyreeveError('integrity-failed', 'The key in the token has another algorithm.');
+    }
+    const fingerprint = fingerprintOf(spki);
+    return { algorithm, privateKey: privateKey(publicKey), publicKey, spki, fingerprint };
+  }
+
+  async #find(request: FindRequest): Promise<FoundObject[]> {
+    const answer = await this.#supervisor.call('find', Buffer.from(JSON.stringify(request)));
+    return JSON.parse(answer.head.toString('utf8')) as FoundObject[];
+  }
+
+  /** As `#find`, with a second look by a new child at what an older one may not see. */
+  async #findAgain(request: FindRequest): Promise<FoundObject[]> {
+    const { quirks } = await this.#token();
+    const found = await this.#find(request);
+    const age = quirks.readsObjectsOnce ? renewMilliseconds.usual : renewMilliseconds.other;
+    const isNew = found.length === 0 && this.#supervisor.renew(age);
+    return isNew ? this.#find(request) : found;
+  }
+
+  /** The one private or secret key that is meant. Errors: `not-found`, `conflict`. */
+  async #named({ label, id }: KeystoreObject): Promise<FoundObject> {
+    if (label === undefined && id === undefined) {
+      throw new KeyreeveError('invalid-request', 'Name a key of the token by label or id.');
+    }
+    if (id !== undefined && !/^(?:[0-9a-f]{2})+$/.test(id)) {
+      throw new KeyreeveError('invalid-request', 'The id of the key is not lower-case hex.');
+    }
+    const found = await this.#findAgain({ label, id, details: true });
+    const keys = found.filter((one) => one.class !== 'public');
+    if (keys.length === 1) return keys[0]!;
+    if (keys.length === 0) {
+      throw new KeyreeveError('not-found', 'The token has no private key of that name.', {
+        hint: 'Name it by its label, or by its CKA_ID in hex.',
+      });
+    }
+    throw new KeyreeveError('conflict', `${keys.length} keys of the token have that name.`, {
+      hint: 'Name one by its CKA_ID in hex.',
+    });
+  }
+
+  async #refuseExisting(identity: KeyIdentity): Promise<void> {
+    if (!(await this.exists(identity))) return;
+    throw new KeyreeveError('already-exists', 'The token has a key of this id already.', {
+      hint: 'Choose another id: keys in tokens are never replaced.',
+    });
+  }
+
+  async #remove(request: DestroyRequest): Promise<void> {
+    await this.#supervisor.call('destroy', Buffer.from(JSON.stringify(request)));
+    await this.#supervisor.forget();
+  }
+
+  #missing(): KeyreeveError {
+    return new TokenFaultError(this.#supervisor.context, { kind: 'missing', text: 'not found' });
+  }
+
+  #unsupported(what: string): KeyreeveError {
+    const { label, model } = this.#view?.facts ?? { label: '', model: '' };
+    return new KeyreeveError(
+      'capability-missing',
+      `The token "${label}" (${model}) of the keystore "${this.name}" does not hold ${what}.`,
+      { hint: 'Choose another algorithm, or another keystore.' },
+    );
+  }
+}
+
+function storedAt(uri: string, { spki, fingerprint }: KeyMaterial): StoredKey {
+  return { uri, privateBlob: null, storeKeyId: null, publicKey: spki ?? null, fingerprint };
+}

@@ -1,0 +1,64 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Step, Storage } from '../../storage/storage.ts';
+import { type Authority, authorityVersion } from '../authority.ts';
+import { CrlSteps } from './crl-steps.ts';
+import { type CrlStore, type PublicVersion, slotOf } from './crl-store.ts';
+import { nextDueAt } from './crl-timing.ts';
+import { issues } from './make-crl.ts';
+
+export interface DueAgainOptions {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly store: CrlStore;
+  /** CAs by id, as they are now. Error: `not-found`. */
+  readonly authority: (id: string) => Promise<Authority>;
+}
+
+/** Finds versions that have to publish, though what is stored of them does not say so yet. */
+export class DueAgain {
+  readonly #options: DueAgainOptions;
+  readonly #steps: CrlSteps;
+  /** Versions without a next CRL, and for which certificate of theirs that was found. */
+  readonly #ended = new Map<string, string>();
+
+  constructor(options: DueAgainOptions) {
+    this.#options = options;
+    this.#steps = new CrlSteps(options.storage);
+  }
+
+  /**
+   * At the start: what a stop cut short is due at once. Known by a time that is none of those which
+   * a publication leaves.
+   */
+  async cutShort(): Promise<void> {
+    const { clock, store } = this.#options;
+    const now = clock.now();
+    const left = (await store.all()).filter(({ dueAt, thisUpdate, settingsJson }) => {
+      if (dueAt === null || dueAt <= now) return false;
+      return thisUpdate === null || dueAt !== nextDueAt(thisUpdate, JSON.parse(settingsJson));
+    });
+    await this.#write(left.map((version) => this.#steps.makeDue(version, now)));
+  }
+
+  /** Versions that had published their last CRL and issue again, since they were renewed. */
+  async renewed(versions: readonly PublicVersion[]): Promise<void> {
+    const { authority: find, clock } = this.#options;
+    const now = clock.now();
+    const steps: Step[] = [];
+    for (const version of versions) {
+      const slot = slotOf(version);
+      if (!version.isEnded) this.#ended.delete(slot);
+      if (!version.isEnded || this.#ended.get(slot) === version.certificateId) continue;
+      const authority = await find(version.caId);
+      const own = authorityVersion(authority, version.version);
+      if (own !== undefined && issues(authority, own, now)) {
+        steps.push(this.#steps.makeDue(version, now));
+      } else this.#ended.set(slot, version.certificateId);
+    }
+    await this.#write(steps);
+  }
+
+  async #write(steps: readonly Step[]): Promise<void> {
+    if (steps.length > 0) await this.#options.storage.commit({ steps, entries: [] });
+  }
+}
