@@ -18,6 +18,7 @@ const modulePaths = [
   '/usr/lib/libtpm2_pkcs11.so',
 ];
 const programs = ['swtpm', 'dbus-daemon', 'tpm2-abrmd', 'tpm2_ptool', 'tpm2_getcap'];
+const startAttempts = 3;
 const label = 'keyreeve tpm';
 const pin = 'userpin';
 const soPin = 'sopin';
@@ -44,6 +45,17 @@ export async function startTpm(t: TestContext): Promise<TestTpm | undefined> {
     skip(t, `${missing ?? 'the PKCS #11 module of the TPM'} is not here`);
     return undefined;
   }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startOnce(modulePath);
+    } catch (error) {
+      // Another test may have taken the port between the look for it and its use.
+      if (attempt === startAttempts) throw error;
+    }
+  }
+}
+
+async function startOnce(modulePath: string): Promise<TestTpm> {
   const folder = mkdtempSync(join(tmpdir(), 'keyreeve-tpm-'));
   const children: ChildProcess[] = [];
   const remove = async () => {

@@ -103,7 +103,7 @@ test('a move that is not allowed, or to a lesser or a wrong place, changes nothi
     site.moveRootKey(join(host, 'other')),
   ]);
   assert.equal(one.status, 'fulfilled');
-  assert.equal((other as PromiseRejectedResult).reason.code, 'overloaded');
+  assert.equal((other as PromiseRejectedResult).reason.code, 'conflict');
 
   // From a variable, which a stolen disk does not hold, no call from afar leads to a file.
   process.env.KEYREEVE_TEST_SEAL = makeRootKeyText();
