@@ -11,6 +11,8 @@ export interface Effort {
   readonly measureMilliseconds: number;
   readonly opensslSeconds: number;
   readonly probeMilliseconds: number;
+  /** Load before certificates are counted. */
+  readonly issuingWarmMilliseconds: number;
   readonly singleConnections: readonly number[];
   readonly batchConnections: readonly number[];
 }
@@ -20,6 +22,7 @@ export const fullEffort: Effort = {
   measureMilliseconds: 2500,
   opensslSeconds: 1,
   probeMilliseconds: 1000,
+  issuingWarmMilliseconds: 10_000,
   singleConnections: [16, 64, 256],
   batchConnections: [2, 8, 32],
 };
@@ -30,6 +33,7 @@ export const quickEffort: Effort = {
   measureMilliseconds: 1000,
   opensslSeconds: 1,
   probeMilliseconds: 500,
+  issuingWarmMilliseconds: 500,
   singleConnections: [64],
   batchConnections: [8],
 };
