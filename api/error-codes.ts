@@ -15,7 +15,6 @@ export const errorCodes = {
   'invalid-name': { status: 400, title: 'The name is not valid' },
   'invalid-policy': { status: 400, title: 'The policy is not valid' },
   'storage-not-allowed': { status: 400, title: 'This keystore may not hold such a key' },
-  'export-locked': { status: 400, title: 'The private key may not leave its keystore' },
   'capability-missing': { status: 400, title: 'The keystore cannot do this' },
   'wrong-passphrase': { status: 400, title: 'The passphrase does not open this' },
   'request-malformed': { status: 400, title: 'The certificate request is not well-formed' },

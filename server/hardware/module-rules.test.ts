@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { requireModule, requireModuleOf, requireVariables } from './module-rules.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'keyreeve-modules-'));
@@ -34,7 +44,9 @@ test('a module comes from a folder of the list', async () => {
   const way = `${modules}/../elsewhere/other.so`;
   await assert.rejects(requireModule(way, places), refused(/not in a folder/));
   symlinkSync(join(modules, 'good.so'), join(elsewhere, 'in.so'));
-  await requireModule(join(elsewhere, 'in.so'), places);
+  // The link may lead elsewhere a moment later: what is loaded is what was looked at.
+  const good = realpathSync(join(modules, 'good.so'));
+  assert.equal(await requireModule(join(elsewhere, 'in.so'), places), good);
 });
 
 test('a module is a file that nobody else can change or replace', async (t) => {
@@ -59,13 +71,75 @@ test('a module is a file that nobody else can change or replace', async (t) => {
   await assert.rejects(requireModule(foreign, places), refused(/belongs to another user/));
 });
 
-test('a module is given known variables, with values that run and load nothing', async () => {
+/** A socket that somebody listens at until the test is over. */
+async function listenAt(t: TestContext, path: string): Promise<string> {
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return path;
+}
+
+test('what a variable names is passed on without links', async () => {
+  const path = file(join(elsewhere, 'real.conf'));
+  const link = join(elsewhere, 'link.conf');
+  symlinkSync(path, link);
+  const uri = `pkcs11:token=t?module-path=${file(join(modules, 'good.so'))}`;
+  const checked = await requireModuleOf(`${uri}&keyreeve-environment=OPENSC_CONF=${link}`, places, {
+    SOFTHSM2_CONF: link,
+    OPENSC_CONF: '/no/such',
+  });
+  const real = realpathSync(path);
+  assert.deepEqual(checked.environment, { SOFTHSM2_CONF: real, OPENSC_CONF: real });
+});
+
+test('a module speaks to no socket that anybody could have put there', async (t) => {
+  const own = await listenAt(t, join(elsewhere, 'own'));
+  chmodSync(own, 0o777);
+  const tcti = { TPM2_PKCS11_TCTI: `swtpm:path=${own}` };
+  const bus = { P11_KIT_SERVER_ADDRESS: `unix:path=${own},guid=0a` };
+  assert.deepEqual(await requireVariables({ ...tcti, ...bus }, places), { ...tcti, ...bus });
+  const open = join(elsewhere, 'open');
+  mkdirSync(open);
+  chmodSync(open, 0o777);
+  const theirs = await listenAt(t, join(open, 'socket'));
+  for (const environment of [
+    { P11_KIT_SERVER_ADDRESS: `unix:path=${theirs}` },
+    { DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${theirs}` },
+    { TPM2_PKCS11_TCTI: `swtpm:path=${theirs}` },
+  ]) {
+    await assert.rejects(requireVariables(environment, places), refused(/open has mode 777/));
+  }
+  const none = { P11_KIT_SERVER_ADDRESS: `unix:path=${join(elsewhere, 'none')}` };
+  await assert.rejects(requireVariables(none, places), refused(/is not there/));
+  const abstract = { DBUS_SYSTEM_BUS_ADDRESS: 'unix:abstract=/tmp/dbus' };
+  await assert.rejects(requireVariables(abstract, places), refused(/value that is not taken/));
+});
+
+test('a sticky folder of another user guards nothing', async (t) => {
+  if (process.getuid?.() !== 0) {
+    t.diagnostic('the owner is looked at as root alone');
+    return;
+  }
+  const theirs = join(elsewhere, 'theirs');
+  mkdirSync(theirs);
+  const path = file(join(theirs, 'module.conf'));
+  chmodSync(theirs, 0o1777);
+  await requireVariables({ OPENSC_CONF: path }, places);
+  chownSync(theirs, 65_534, 65_534);
+  await assert.rejects(
+    requireVariables({ OPENSC_CONF: path }, places),
+    refused(/theirs belongs to another user/),
+  );
+});
+
+test('a module is given known variables, with values that run and load nothing', async (t) => {
+  const bus = await listenAt(t, join(elsewhere, 'bus'));
   const path = file(join(elsewhere, 'module.conf'));
   await requireVariables(
     {
       SOFTHSM2_CONF: path,
       TPM2_PKCS11_TCTI: 'tabrmd:bus_type=system',
-      DBUS_SYSTEM_BUS_ADDRESS: 'unix:path=/run/dbus/system_bus_socket',
+      DBUS_SYSTEM_BUS_ADDRESS: `unix:path=${bus}`,
       TPM2_PKCS11_LOG_LEVEL: '2',
     },
     places,

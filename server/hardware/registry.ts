@@ -21,12 +21,7 @@ import {
   readKeystores,
   type TokenRecord,
 } from './keystore-rows.ts';
-import {
-  type ModulePlaces,
-  requireModule,
-  requirePinFile,
-  requireVariables,
-} from './module-rules.ts';
+import { type ModulePlaces, requireModuleOf } from './module-rules.ts';
 
 export interface RegistryOptions {
   readonly storage: Storage;
@@ -122,9 +117,7 @@ export class KeystoreRegistry {
     record: TokenRecord,
   ): Promise<LiveKeystore & { readonly keystore: Pkcs11Keystore; readonly record: TokenRecord }> {
     const settings = asRequest(() => readSettings(record.uri));
-    await requireModule(settings.modulePath, this.#options.places);
-    await requirePinFile(settings.pinFile, this.#options.places);
-    await this.#requireVariables(record);
+    await requireModuleOf(record.uri, this.#options.places, record.environment);
     const token = JSON.stringify([settings.modulePath, settings.token, settings.pinFile]);
     const live = this.token({ ...record, refusedPin: this.#refusedPins.get(token) });
     try {
@@ -145,13 +138,11 @@ export class KeystoreRegistry {
   } {
     const { log, clock, places } = this.#options;
     const { name, uri, environment, assurance, refusedPin } = record;
-    const { modulePath } = readSettings(uri);
     const keystore = createPkcs11Keystore({
       ...{ name, uri, environment, assurance, refusedPin, log, clock },
       beforeStart: async () => {
         try {
-          await requireModule(modulePath, places);
-          await this.#requireVariables(record);
+          return await requireModuleOf(uri, places, environment);
         } catch (error) {
           throw asUnavailable(error);
         }
@@ -187,15 +178,6 @@ export class KeystoreRegistry {
     throw new KeyreeveError('invalid-request', `"${name}" cannot be in a group: it ${why}.`, {
       hint: 'Group two keystores that were added with: keyreeve keystore add',
     });
-  }
-
-  // The URI can set variables of its own.
-  async #requireVariables({
-    uri,
-    environment,
-  }: Pick<TokenRecord, 'uri' | 'environment'>): Promise<void> {
-    const all = { ...environment, ...readSettings(uri).environment };
-    await requireVariables(all, this.#options.places);
   }
 }
 

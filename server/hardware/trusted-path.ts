@@ -14,7 +14,7 @@ const writableByOthers = 0o022;
 export async function requireTrustedPath(
   what: string,
   path: string,
-  kind: 'file' | 'file or folder',
+  kind: 'file' | 'file or folder' | 'socket',
 ): Promise<string> {
   if (!isAbsolute(path))
     throw refused(`${what} is not an absolute path.`, 'Begin it with a slash.');
@@ -23,14 +23,18 @@ export async function requireTrustedPath(
   if (real === undefined || facts === undefined) {
     throw refused(`${what}, ${path}, is not there.`, 'Install it, or correct the path.');
   }
-  if (!facts.isFile() && (kind === 'file' || !facts.isDirectory())) {
-    throw refused(`${what}, ${path}, is not a ${kind}.`, 'Name the file itself.');
-  }
-  requireOwn(what, real, facts);
+  const isRight =
+    kind === 'socket'
+      ? facts.isSocket()
+      : facts.isFile() || (kind !== 'file' && facts.isDirectory());
+  if (!isRight) throw refused(`${what}, ${path}, is not a ${kind}.`, `Name the ${kind} itself.`);
+  // Who may write to a socket may speak to it, and not take its place.
+  requireOwn(what, real, facts, kind === 'socket');
   for (let folder = dirname(real); ; folder = dirname(folder)) {
     const above = await stat(folder);
     // In a folder such as /tmp everybody may add, but nobody replace what is another's.
-    if ((above.mode & sticky) === 0) requireOwn(what, folder, above);
+    // But whoever owns the folder can.
+    requireOwn(what, folder, above, (above.mode & sticky) !== 0);
     if (folder === dirname(folder)) return real;
   }
 }
@@ -40,9 +44,9 @@ export function isInside(path: string, folder: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-function requireOwn(what: string, path: string, facts: Stats): void {
+function requireOwn(what: string, path: string, facts: Stats, mayBeWritten = false): void {
   const isOwn = facts.uid === 0 || facts.uid === process.getuid?.();
-  if (isOwn && (facts.mode & writableByOthers) === 0) return;
+  if (isOwn && (mayBeWritten || (facts.mode & writableByOthers) === 0)) return;
   const mode = (facts.mode & 0o7777).toString(8);
   throw refused(
     `${what} could be changed by others: ${path} ${isOwn ? `has mode ${mode}` : 'belongs to another user'}.`,

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type KeyView, keyAdoptBody } from '../../api/routes/keys.ts';
 import { KeyreeveError } from '../base/errors.ts';
+import type { Keystore, KeystoreObject } from '../keystores/keystores.ts';
+import { withoutToken } from '../keystores/pkcs11/pkcs11.ts';
 import { type Hardware, makeObject, openHardware } from './hardware.fixture.ts';
 import { createDestruction } from './keys.ts';
 
@@ -12,6 +14,17 @@ const message = Buffer.from('a message');
 const data = message.toString('base64');
 const refused = (code: string) => ({ code });
 const wanted = { name: 'h/theirs', purpose: 'sign', keystore: 'hsm' };
+
+/** The keystore, with other functions for some of its own. */
+function changed(keystore: Keystore, functions: Partial<Keystore>): Keystore {
+  return new Proxy(keystore, {
+    get: (target, name) => {
+      if (name in functions) return functions[name as keyof Keystore];
+      const value = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
 
 async function withTheirs(t: Parameters<typeof openHardware>[0]): Promise<Hardware | undefined> {
   const keys = await openHardware(t);
@@ -74,6 +87,46 @@ test('one key of a token has one name', async (t) => {
   await assert.rejects(
     keys.adopt({ ...wanted, name: 'h/again', objectId: objectId.toLowerCase() }),
     refused('already-exists'),
+  );
+});
+
+test('nor does it get a second name by way of another address, such as that of a group', async (t) => {
+  let isGroup = false;
+  const keys = await openHardware(t, (keystore) =>
+    changed(keystore, {
+      adopt: async (object: KeystoreObject) => {
+        const adopted = await keystore.adopt!(object);
+        const { uri } = adopted.stored;
+        const stored = { ...adopted.stored, uri: isGroup ? withoutToken(uri) : uri };
+        return { ...adopted, stored };
+      },
+    }),
+  );
+  if (keys === undefined) return;
+  makeObject(keys.hsm, 'EC:prime256v1', { label: 'theirs', id: '0a0b' }, ['--sensitive']);
+  await keys.adopt({ ...wanted, object: 'theirs' });
+  isGroup = true;
+  await assert.rejects(
+    keys.adopt({ ...wanted, name: 'h/again', object: 'theirs' }),
+    (error: KeyreeveError) => error.code === 'already-exists' && /h\/theirs/.test(error.message),
+  );
+});
+
+test('the root key is not adopted', async (t) => {
+  const keys = await withTheirs(t);
+  if (keys === undefined) return;
+  const { stored } = await keys.keystore.adopt({ label: 'theirs' });
+  const query = keys.storage.db
+    .insertInto('meta')
+    .values({ name: 'root-key-fingerprint', value: stored.fingerprint.slice(0, 32) })
+    .onConflict((conflict) =>
+      conflict.column('name').doUpdateSet({ value: stored.fingerprint.slice(0, 32) }),
+    )
+    .compile();
+  await keys.storage.commit({ steps: [{ query }], entries: [] });
+  await assert.rejects(
+    keys.adopt({ ...wanted, object: 'theirs' }),
+    (error: KeyreeveError) => error.code === 'already-exists' && /root key/.test(error.message),
   );
 });
 

@@ -4,7 +4,6 @@ import { type AssuranceLevel, assuranceNames, meetsAssurance } from '../../api/a
 import { type Policy, policy as policySchema } from '../../api/fields.ts';
 import { declareAssurance, type Keystore } from '../keystores/keystores.ts';
 import { makeObject, openHardware } from './hardware.fixture.ts';
-import { requireExportable } from './keys.ts';
 import { openTestKeys } from './testing.ts';
 
 const refused = (code: string) => ({ code });
@@ -153,7 +152,6 @@ test('the export lock is closed in hardware, closes elsewhere when asked, and ne
     await update(name, { reviewEverySeconds: 90 * 86_400 });
     const policy = await policyOf(name);
     assert.equal(policy.exportLocked, true, 'left out it stays closed');
-    assert.throws(() => requireExportable({ name, policy }), refused('export-locked'));
   }
   await assert.rejects(make('a/x', { recovery: 'replica' }, 'hsm'), refused('invalid-policy'));
   await assert.rejects(
@@ -163,7 +161,6 @@ test('the export lock is closed in hardware, closes elsewhere when asked, and ne
   await make('a/open', { exportLocked: false }, 'hsm');
   const open = await policyOf('a/open');
   assert.deepEqual([open.exportLocked, open.recovery], [false, 'none']);
-  requireExportable({ name: 'a/open', policy: open });
   await update('a/open', { exportLocked: true });
   assert.equal((await policyOf('a/open')).exportLocked, true);
   await make('a/copied', {});

@@ -21,7 +21,6 @@ export {
   makingDetail,
   makingIntent,
 } from './make-version.ts';
-export { requireExportable } from './policy-rules.ts';
 export { settleIntents } from './settle-intents.ts';
 export { requireStorage, type StorageFacts, withStorageClass } from './storage-rules.ts';
 export { createUse } from './use.ts';

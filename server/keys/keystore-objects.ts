@@ -1,5 +1,5 @@
 import { KeyreeveError } from '../base/errors.ts';
-import type { AdoptedKey } from '../keystores/keystores.ts';
+import { type AdoptedKey, sealedFingerprint } from '../keystores/keystores.ts';
 import type { Step } from '../storage/storage.ts';
 import type { Keys } from './key-ring.ts';
 
@@ -35,13 +35,28 @@ export async function findObject(keys: Keys, names: ObjectNames): Promise<Adopte
   });
 }
 
-/** Two keys on one private half would destroy each other. Error: `already-exists`. */
+/**
+ * Two keys on one private half would destroy each other, and the rights of one would open the other.
+ * The fingerprint tells, since one object has several addresses: of its token, and of each group that
+ * the token is in. Nor is the root key anybody's. Error: `already-exists`.
+ */
 export async function refuseAdopted({ storage }: Keys, { stored }: AdoptedKey): Promise<void> {
+  const rootKey = await sealedFingerprint(storage);
+  if (rootKey !== undefined && stored.fingerprint.startsWith(rootKey)) {
+    throw new KeyreeveError('already-exists', 'This key is the root key of the service.', {
+      hint: 'It is used by the service alone.',
+    });
+  }
   const known = await storage.db
     .selectFrom('key_version')
     .innerJoin('key', 'key.id', 'key_version.key_id')
     .select('key.name')
-    .where('key_version.uri', '=', stored.uri)
+    .where(({ eb, or }) =>
+      or([
+        eb('key_version.uri', '=', stored.uri),
+        eb('key_version.fingerprint', '=', stored.fingerprint),
+      ]),
+    )
     .where('key_version.state', '!=', 'destroyed')
     .executeTakeFirst();
   if (known === undefined) return;
@@ -56,7 +71,12 @@ export function notAdopted({ storage }: Keys, { stored }: AdoptedKey): Step {
     query: storage.db
       .selectFrom('key_version')
       .select('key_id')
-      .where('uri', '=', stored.uri)
+      .where(({ eb, or }) =>
+        or([
+          eb('key_version.uri', '=', stored.uri),
+          eb('key_version.fingerprint', '=', stored.fingerprint),
+        ]),
+      )
       .where('state', '!=', 'destroyed')
       .compile(),
     expect: {

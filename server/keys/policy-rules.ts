@@ -57,19 +57,6 @@ export function changedPolicy(before: Policy, asked: PolicyRequest): Policy {
   return { ...asked, recovery, exportLocked, ...(assurance === undefined ? {} : { assurance }) };
 }
 
-/**
- * Refuses to let the private half of a key leave its keystore: asked by whatever would export or
- * transfer it. Error: `export-locked`.
- */
-export function requireExportable(key: { readonly name: string; readonly policy: Policy }): void {
-  if (key.policy.exportLocked !== true) return;
-  throw new KeyreeveError(
-    'export-locked',
-    `The policy of ${key.name} locks it in: its private half does not leave its keystore.`,
-    { hint: 'The lock is never opened again. Make another key where it is needed.' },
-  );
-}
-
 function refuseLockedReplica(exportLocked: boolean, recovery: Policy['recovery']): void {
   if (!exportLocked || recovery === 'none') return;
   throw new KeyreeveError(

@@ -24,6 +24,7 @@ export type {
 export { readPassphraseFile } from './passphrase-file.ts';
 export {
   addressOf,
+  type CheckedModule,
   createPkcs11Keystore,
   type Pkcs11Keystore,
   type Pkcs11Metrics,

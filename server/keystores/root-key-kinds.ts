@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../base/clock.ts';
 import type { KeystoreHealth } from './keystore.ts';
+import type { CheckedModule } from './pkcs11/pkcs11.ts';
 
 /** Where the root key lives, as `KEYREEVE_SEAL` says. */
 export type SealLocation =
@@ -53,6 +54,8 @@ export interface RootKeySurroundings {
   readonly log?: Logger | undefined;
   readonly clock?: Clock | undefined;
   readonly refusedPins?: RefusedPins | undefined;
+  /** Asked before each start of the module of a token that a caller names. */
+  readonly allowKeystore?: ((uri: string) => Promise<CheckedModule | undefined>) | undefined;
 }
 
 /**
@@ -60,6 +63,7 @@ export interface RootKeySurroundings {
  * that is started again and again would lock the token.
  */
 export interface RefusedPins {
-  recall(): Promise<string | undefined>;
-  note(refused: string): Promise<void>;
+  /** `token`: the address of the keystore; what one token refused says nothing of another. */
+  recall(token: string): Promise<string | undefined>;
+  note(token: string, refused: string): Promise<void>;
 }

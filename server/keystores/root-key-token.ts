@@ -87,14 +87,15 @@ export async function createRootKeyInToken(
 /** The keystore lives as long as the root key that comes out of it. */
 async function withKeystore(
   location: TokenPlace,
-  { log, clock, refusedPins }: RootKeySurroundings,
+  { log, clock, refusedPins, allowKeystore }: RootKeySurroundings,
   work: (keystore: Pkcs11Keystore) => Promise<RootKey | undefined>,
 ): Promise<RootKey | undefined> {
-  const refusedBefore = await refusedPins?.recall();
+  const refusedBefore = await refusedPins?.recall(location.keystoreUri);
   const keystore = createPkcs11Keystore({
     name: 'root key',
     refusedPin: refusedBefore,
     uri: location.keystoreUri,
+    beforeStart: allowKeystore && (() => allowKeystore(location.keystoreUri)),
     log: log ?? pino({ level: 'silent' }),
     clock: clock ?? systemClock,
   });
@@ -111,7 +112,7 @@ async function withKeystore(
   } finally {
     const { refusedPin } = keystore;
     if (refusedPin !== undefined && refusedPin !== refusedBefore) {
-      await refusedPins?.note(refusedPin);
+      await refusedPins?.note(location.keystoreUri, refusedPin);
     }
     if (rootKey === undefined) await keystore.stop();
   }

@@ -212,8 +212,26 @@ export async function rewrapSteps(
       .compile(),
     expect: { rows: 1, code: 'conflict', message: 'The root key was moved meanwhile.' },
   });
-  steps.push(placeStep(storage, to));
+  steps.push(placeStep(storage, to), notManaged(storage, to));
   return steps;
+}
+
+/** A key with a row can be used, and destroyed, by whoever has the right: none to rest all others on. */
+function notManaged({ db }: Storage, { fingerprint }: RootKey): Step {
+  return {
+    query: db
+      .selectFrom('key_version')
+      .select('key_id')
+      .where('fingerprint', 'like', `${fingerprint}%`)
+      .where('state', '!=', 'destroyed')
+      .compile(),
+    expect: {
+      rows: 0,
+      code: 'conflict',
+      message: 'What lies there is a key of the service already, and cannot be the root key too.',
+      hint: 'Name another object: one that is not there is made.',
+    },
+  };
 }
 
 /** Wrapped, and opened again before anything rests on it: a token could do one and not the other. */

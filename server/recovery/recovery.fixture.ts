@@ -138,7 +138,7 @@ export async function openInstallation(
     keyFilesFolder: fileKeystore?.folder,
     temporaryFolder: join(config.data, 'tmp'),
   });
-  const rules: { allowKeystore: (uri: string) => Promise<void> } = {
+  const rules: { allowKeystore: (uri: string) => Promise<undefined> } = {
     allowKeystore: async () => undefined,
   };
   const moves = createRootKeyMoves({

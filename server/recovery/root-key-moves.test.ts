@@ -73,6 +73,24 @@ test('a running installation moves its root key from a folder to another and goe
   assert.equal(await after.decrypt('data/orders', ciphertext), 'ten apples');
 });
 
+test('no key that has a name of its own becomes the root key', async (t) => {
+  const host = temporaryFolder(t);
+  const site = await open(t, placeIn(host, 'data'));
+  await site.createKey(secretKey);
+  const { fingerprint } = await site.moveRootKey(join(host, 'stick'));
+  await site.moveRootKey(join(host, 'seal'));
+  // As if what lies there were that key: in a token it can be.
+  const { db } = site.storage;
+  const query = db
+    .updateTable('key_version')
+    .set({ fingerprint: fingerprint.padEnd(64, '0') })
+    .where('key_id', 'in', db.selectFrom('key').select('id').where('name', '=', 'data/orders'))
+    .compile();
+  await site.storage.commit({ steps: [{ query }], entries: [] });
+  await assert.rejects(site.moveRootKey(join(host, 'stick')), { code: 'conflict' });
+  assert.notEqual((await site.rootKeys.inForce(site.storage)).fingerprint, fingerprint);
+});
+
 test('a move that is not allowed, or to a lesser or a wrong place, changes nothing', async (t) => {
   const host = temporaryFolder(t);
   const config = placeIn(host, 'data');

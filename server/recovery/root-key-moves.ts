@@ -41,7 +41,7 @@ export interface RootKeyMovesOptions {
   readonly rootKeys: RootKeys;
   readonly surroundings: RootKeySurroundings;
   /** Refuses a module that this service must not load: whoever calls is not on the host. */
-  readonly allowKeystore: (uri: string) => Promise<void>;
+  readonly allowKeystore: NonNullable<RootKeySurroundings['allowKeystore']>;
   readonly dataFolder: string;
   /** The folder of checkpoints, which stays where it is. */
   readonly checkpoints: string;
@@ -99,7 +99,8 @@ async function run(
         const to = requirePlace(options, old, body.to);
         if (to.kind === 'token') await options.allowKeystore(to.keystoreUri);
         await intend({ kind: intentKind, payload: { to: nameSealLocation(to) } });
-        fresh = await openOrCreate(to, options.surroundings);
+        const { surroundings, allowKeystore } = options;
+        fresh = await openOrCreate(to, { ...surroundings, allowKeystore });
         requireNotLess(old.guard, fresh.guard);
         const { fingerprint } = fresh;
         const moved = fingerprint !== old.fingerprint;

@@ -30,7 +30,12 @@ export async function openGroupKey(
   const material = await failover.run(openIn);
   fingerprint = material.fingerprint;
   const first = remote(material);
-  const keyIn = async (role: MemberRole) => remote(await openIn(role));
+  const keyIn = async (role: MemberRole) => {
+    const found = await openIn(role);
+    // It may have been opened while there was nothing yet to hold it against.
+    requireSame(group, fingerprint, found.fingerprint);
+    return remote(found);
+  };
   const run = <Result>(use: (key: RemoteKey) => Promise<Result>) =>
     failover.run(async (role) => use(await keyIn(role)));
   const privateKey: RemoteKey = {

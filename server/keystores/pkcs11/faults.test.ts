@@ -7,7 +7,7 @@ import { eventually } from '../../../test/eventually.ts';
 import { startSoftHsm, type TestSoftHsm } from '../../../test/softhsm.ts';
 import { isKeyreeveError } from '../../base/errors.ts';
 import { isRemoteKey, type RemoteKey } from '../../crypto/crypto.ts';
-import type { KeyLocation } from '../keystore.ts';
+import type { KeyIdentity, KeyLocation } from '../keystore.ts';
 import { freshIdentity, openKeystore, stopKeystores } from './keystore.fixture.ts';
 import type { Pkcs11Keystore } from './pkcs11.ts';
 
@@ -24,6 +24,7 @@ interface Prepared {
   readonly key: RemoteKey;
   readonly publicKey: KeyObject;
   readonly location: KeyLocation;
+  readonly identity: KeyIdentity;
   readonly fingerprint: string;
 }
 
@@ -40,8 +41,24 @@ async function prepare(t: TestContext): Promise<Prepared | undefined> {
   assert.equal(isRemoteKey(privateKey), true);
   const key = privateKey as RemoteKey;
   const { fingerprint } = stored;
-  return { hsm, keystore, key, publicKey: publicKey!, location, fingerprint };
+  return { hsm, keystore, key, publicKey: publicKey!, location, identity, fingerprint };
 }
+
+test('a key of a token that is away does not count as destroyed', async (t) => {
+  const prepared = await prepare(t);
+  if (prepared === undefined) return;
+  const { hsm, keystore, location, identity } = prepared;
+  hsm.takeAway();
+  await assert.rejects(keystore.destroy(location), { code: 'keystore-unavailable' });
+  hsm.putBack();
+  await eventually(async () => (await keystore.health()).ready);
+  const isThere = () => openKeystore(hsm.uri).exists(identity);
+  assert.equal(await isThere(), true);
+  await keystore.destroy(location);
+  assert.equal(await isThere(), false);
+  // As after a crash between the token and the record.
+  await keystore.destroy(location);
+});
 
 interface Outcomes {
   readonly signed: number;

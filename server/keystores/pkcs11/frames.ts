@@ -1,7 +1,7 @@
 /**
  * What travels between the service and the child process that holds a module: frames of
  *
- *     u32 length of the rest | u32 id | u8 code | u16 length of head | head
+ *     u32 length of the rest | u32 id | u8 code | u32 length of head | head
  *         | u16 number of items | for each: u32 length | bytes
  *
  * in little endian. A request's code is its command, an answer's its status. The head is JSON and
@@ -19,7 +19,7 @@ export interface Frame {
 
 export const frameBytesMaximum = 64 * 1024 * 1024;
 const lengthBytes = 4;
-const fixedBytes = 4 + 1 + 2 + 2;
+const fixedBytes = 4 + 1 + 4 + 2;
 const firstCapacityBytes = 16 * 1024;
 /** A buffer that one large call made is not kept. */
 const keptCapacityBytes = 1024 * 1024;
@@ -41,7 +41,7 @@ export class FrameWriter {
     let offset = buffer.writeUInt32LE(size, this.#length);
     offset = buffer.writeUInt32LE(id, offset);
     offset = buffer.writeUInt8(code, offset);
-    offset = buffer.writeUInt16LE(head.length, offset);
+    offset = buffer.writeUInt32LE(head.length, offset);
     buffer.set(head, offset);
     offset = buffer.writeUInt16LE(items.length, offset + head.length);
     for (const item of items) {
@@ -121,8 +121,8 @@ export class FrameReader {
 function parseFrame(bytes: Buffer): Frame {
   const id = bytes.readUInt32LE(0);
   const code = bytes.readUInt8(4);
-  const headEnd = 7 + bytes.readUInt16LE(5);
-  const head = bytes.subarray(7, headEnd);
+  const headEnd = 9 + bytes.readUInt32LE(5);
+  const head = bytes.subarray(9, headEnd);
   const items = new Array<Buffer>(bytes.readUInt16LE(headEnd));
   let offset = headEnd + 2;
   for (let index = 0; index < items.length; index++) {

@@ -18,6 +18,7 @@ import type {
 import { abilitiesOf, type TokenAbility } from './abilities.ts';
 import { type CallLimits, callLimits } from './call.ts';
 import { TokenFaultError } from './faults.ts';
+import { FreshLook } from './fresh-look.ts';
 import { importMechanism, wrapForImport } from './importing.ts';
 import { keyKindOf, type TokenKeyKind } from './key-kinds.ts';
 import { proveKey } from './key-proof.ts';
@@ -31,7 +32,7 @@ import type {
 import { publicHalfOf } from './public-half.ts';
 import { createRemoteKey } from './remote.ts';
 import { secretAlgorithmOf, secretFingerprint } from './secret-keys.ts';
-import { readSettings } from './settings.ts';
+import { type CheckedModule, readSettings } from './settings.ts';
 import { Supervisor, type SupervisorCounts } from './supervisor.ts';
 import { generateRequest } from './templates.ts';
 import { type TokenKey, tokenKeys } from './token-keys.ts';
@@ -43,7 +44,7 @@ import { UseFigures, type UseFiguresSnapshot } from './use-figures.ts';
 export type { TokenAbility } from './abilities.ts';
 export { TokenFaultError } from './faults.ts';
 export { pinFileVersion } from './pin-file.ts';
-export { type Pkcs11Settings, readSettings } from './settings.ts';
+export { type CheckedModule, type Pkcs11Settings, readSettings } from './settings.ts';
 export type { TokenKey } from './token-keys.ts';
 export { addressOf, withoutToken } from './token-names.ts';
 export { formatPkcs11Uri, parsePkcs11Uri } from './uri.ts';
@@ -60,8 +61,11 @@ export interface Pkcs11KeystoreOptions {
   readonly limits?: Partial<CallLimits>;
   /** The level that the operator declares: counts where the token says nothing. */
   readonly assurance?: AssuranceLevel | undefined;
-  /** Asked before each start of the child: refuses a module that is not to be loaded. */
-  readonly beforeStart?: () => Promise<void>;
+  /**
+   * Asked before each start of the child: refuses a module that is not to be loaded, or tells its
+   * real place and that of what its variables name.
+   */
+  readonly beforeStart?: (() => Promise<CheckedModule | undefined>) | undefined;
   /** `refusedPin` of a keystore that there was before, so that no PIN is tried twice. */
   readonly refusedPin?: string | undefined;
 }
@@ -105,6 +109,7 @@ class TokenKeystore implements Pkcs11Keystore {
   readonly kind = 'pkcs11';
   readonly #options: Pkcs11KeystoreOptions;
   readonly #supervisor: Supervisor;
+  readonly #freshLook: FreshLook;
   readonly #figures = new UseFigures();
   readonly #tokenLabel: string | undefined;
   readonly transfer: TokenTransfer;
@@ -117,11 +122,13 @@ class TokenKeystore implements Pkcs11Keystore {
     this.name = name;
     this.#options = options;
     this.#tokenLabel = settings.token.token;
-    this.#supervisor = new Supervisor({
-      ...{ name, settings, log, clock },
+    const { beforeStart, refusedPin } = options;
+    const supervised = {
+      ...{ name, settings, log, clock, beforeStart, refusedPin },
       limits: { ...callLimits, ...limits },
-      ...{ beforeStart: options.beforeStart, refusedPin: options.refusedPin },
-    });
+    };
+    this.#supervisor = new Supervisor(supervised);
+    this.#freshLook = new FreshLook(supervised);
     this.transfer = new TokenTransfer({
       token: () => this.#token(),
       kindOf: (algorithm, token) => this.#kindOf(algorithm, token),
@@ -180,8 +187,10 @@ class TokenKeystore implements Pkcs11Keystore {
   }
 
   async destroy(location: KeyLocation): Promise<void> {
-    const { id, label } = selectorOf(location, this.#tokenLabel);
-    await this.#remove(id === undefined ? { label } : { id });
+    const key = selectorOf(location, this.#tokenLabel);
+    await this.#remove(key);
+    // Gone is what nobody finds who looks at the token anew.
+    await this.#freshLook.destroy(this.#supervisor.refusedPin, key);
   }
 
   discard(identity: KeyIdentity): Promise<void> {
@@ -244,8 +253,8 @@ class TokenKeystore implements Pkcs11Keystore {
     return { ...this.#supervisor.counts, ...this.#figures.snapshot() };
   }
 
-  stop(): Promise<void> {
-    return this.#supervisor.stop();
+  async stop(): Promise<void> {
+    await Promise.all([this.#supervisor.stop(), this.#freshLook.stop()]);
   }
 
   async #token(): Promise<TokenView> {

@@ -212,6 +212,8 @@ export interface FoundObject {
 }
 
 export interface DestroyRequest {
+  /** Which key it is, of those of the name: with it goes its public half. All where left out. */
+  readonly class?: ObjectClass | undefined;
   readonly id?: string | undefined;
   readonly label?: string | undefined;
 }

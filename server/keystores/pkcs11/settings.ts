@@ -23,6 +23,9 @@ export interface Pkcs11Settings {
   readonly sessions: number;
 }
 
+/** What a check of the module before its start found: what is loaded is what was looked at. */
+export type CheckedModule = Pick<Pkcs11Settings, 'modulePath' | 'environment'>;
+
 /**
  * Reads the URI of a keystore: which module (`module-path`), which token (its label, serial, ...),
  * where its PIN is (`pin-source=file:/...`). Error: `config-invalid`.

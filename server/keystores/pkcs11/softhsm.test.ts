@@ -56,6 +56,34 @@ test('a key that was made in the token shows itself to pkcs11-tool as guarded', 
   assert.match(own ?? '', new RegExp(`ID: +${id}`));
 });
 
+test('what was looked at before the start is what is loaded', async (t) => {
+  const hsm = token(t);
+  if (hsm === undefined) return;
+  const uri = hsm.uriWith({ 'module-path': '/a/link/that/leads/elsewhere/now.so' });
+  const checked = { modulePath: hsm.modulePath, environment: hsm.environment };
+  const keystore = openKeystore(uri, { beforeStart: async () => checked });
+  assert.equal((await keystore.facts()).label, hsm.label);
+});
+
+test('with a key goes nothing else that has its name in the token', async (t) => {
+  const hsm = token(t);
+  if (hsm === undefined || requireProgram(t, 'pkcs11-tool') === undefined) return;
+  const keystore = openKeystore(hsm.uri);
+  const names = ['--label', 'shared name', '--id', '5a5a'];
+  hsm.tool(['--keypairgen', '--key-type', 'EC:prime256v1', '--sensitive', ...names]);
+  const { algorithm, stored } = await keystore.adopt({ id: '5a5a' });
+  const location = { ...freshIdentity('a/b'), ...stored, algorithm };
+  hsm.tool(['--keygen', '--key-type', 'AES:32', '--sensitive', ...names]);
+  hsm.tool(['--keypairgen', '--key-type', 'EC:prime256v1', '--sensitive', ...names]);
+  await assert.rejects(keystore.destroy(location), { code: 'integrity-failed' });
+  const left = (type: string) =>
+    hsm.tool(['--list-objects', '--type', type]).toString().split('shared name').length - 1;
+  assert.deepEqual([left('privkey'), left('secrkey')], [2, 1]);
+  hsm.tool(['--delete-object', '--type', 'privkey', '--id', '5a5a']);
+  await keystore.destroy(location);
+  assert.deepEqual([left('privkey'), left('secrkey')], [0, 1]);
+});
+
 test('what pkcs11-tool signs with a key of ours verifies with the public key of ours', async (t) => {
   const hsm = token(t);
   if (hsm === undefined || requireProgram(t, 'pkcs11-tool') === undefined) return;

@@ -18,7 +18,7 @@ import {
   statusOk,
   type TokenFacts,
 } from './protocol.ts';
-import type { Pkcs11Settings } from './settings.ts';
+import type { CheckedModule, Pkcs11Settings } from './settings.ts';
 
 export interface SupervisorOptions {
   readonly name: string;
@@ -26,8 +26,8 @@ export interface SupervisorOptions {
   readonly limits: CallLimits;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Asked before each start of the child. */
-  readonly beforeStart?: (() => Promise<void>) | undefined;
+  /** Asked before each start of the child: which module and variables it gets in place of these. */
+  readonly beforeStart?: (() => Promise<CheckedModule | undefined>) | undefined;
   /** The state of the PIN file that was refused in an earlier life. */
   readonly refusedPin?: string | undefined;
 }
@@ -257,17 +257,23 @@ export class Supervisor {
   /** Starts a process, brings it the PIN and has it log in. */
   async #launch(): Promise<StartAnswer> {
     const { settings, clock, beforeStart } = this.#options;
-    await beforeStart?.();
+    // From now on callers wait: for so long, and not for a disk that hangs.
+    this.#watch.start();
+    // Paths without links: a link that was followed can lead elsewhere a moment later.
+    const { modulePath, environment } = (await beforeStart?.()) ?? settings;
     const pinFile = settings.pinFile;
     const refused = this.#refusedPin;
     if (pinFile !== undefined && refused !== undefined) {
       if (refused.version === (await pinFileVersion(pinFile))) throw refused.error;
     }
     const read = pinFile === undefined ? undefined : await readPin(pinFile);
-    if (this.#isStopped) throw stopped();
+    if (this.#isStopped) {
+      read?.pin[Symbol.dispose]();
+      throw stopped();
+    }
     this.#pinVersion = read?.version;
     const child: ModuleProcess = new ModuleProcess({
-      environment: childEnvironment(process.env, settings.environment),
+      environment: childEnvironment(process.env, environment),
       lanes: settings.sessions,
       now: () => clock.monotonic(),
       answered: (call, frame) => this.#answered(child, call, frame),
@@ -275,9 +281,8 @@ export class Supervisor {
       gone: (reason) => this.#childGone(child, reason),
     });
     this.#process = child;
-    this.#watch.start();
     const request: StartRequest = {
-      modulePath: settings.modulePath,
+      modulePath,
       token: settings.token,
       lanes: settings.sessions,
       hasPin: read !== undefined,

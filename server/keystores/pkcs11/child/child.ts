@@ -25,6 +25,7 @@ import {
   returnValueOf,
   StartError,
 } from './addon.ts';
+import type { GuardSettings } from './guard.ts';
 import { type SharedLogin, shareLogin } from './login.ts';
 import { TokenSession } from './session.ts';
 import { findSlot, needsLogin, readFacts } from './slots.ts';
@@ -34,6 +35,7 @@ const osLockingOk = 2;
 /** A module that hangs while it is ended must not leave a process behind. */
 const endMilliseconds = 2000;
 const threadMemoryMegabytes = 64;
+const guardMemoryMegabytes = 16;
 
 interface Started {
   readonly module: NativeModule;
@@ -44,6 +46,11 @@ interface Started {
 let started: Started | undefined;
 const control = new Socket({ fd: controlDescriptor });
 const reader = new FrameReader();
+
+new Worker(new URL('./guard.ts', import.meta.url), {
+  workerData: { servicePid: process.ppid, endMilliseconds } satisfies GuardSettings,
+  resourceLimits: { maxOldGenerationSizeMb: guardMemoryMegabytes },
+});
 
 // Ctrl-C in a terminal, and systemd, tell every process of the service: this one is needed until
 // the service has finished what is under way.

@@ -172,12 +172,16 @@ export class TokenSession {
   #destroy(session: Handle, request: DestroyRequest): void {
     if (request.id === undefined && request.label === undefined) throw new Error('nothing named');
     this.#forget();
-    const found = findKeys(this.#module, session, request);
+    const named = findKeys(this.#module, session, request);
+    // Names in tokens are not unique: what others have under it is not ours to remove.
+    const found = named.filter(({ class: one }) => {
+      const isPublic = one === 'public' && request.class !== 'secret';
+      return request.class === undefined || one === request.class || isPublic;
+    });
+    const keys = found.filter((one) => one.class !== 'public');
+    if (request.class !== undefined && keys.length > 1) throw new SelectionError('ambiguous');
     // The private half first: what is left after a crash is then no key any more.
-    const inOrder = [
-      ...found.filter((one) => one.class !== 'public'),
-      ...found.filter((one) => one.class === 'public'),
-    ];
+    const inOrder = [...keys, ...found.filter((one) => one.class === 'public')];
     for (const { handle } of inOrder) this.#module.C_DestroyObject(session, handle);
   }
 
