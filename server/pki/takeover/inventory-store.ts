@@ -2,31 +2,13 @@ import type { ExpressionBuilder } from 'kysely';
 import type { Schema, Step, Storage } from '../../storage/storage.ts';
 import { type Certificate, parseCertificate } from '../../x509/x509.ts';
 import type { Authority } from '../authority.ts';
-import type { CertificateRecord } from '../certificate-record.ts';
+import { type CertificateRecord, certificateColumns } from '../certificate-record.ts';
 import { isSignedBy } from './authority-certificate.ts';
 import type { ChangedRow, MergedInventory, StoredRow } from './inventory-merge.ts';
 
 /** Rows of one statement: SQLite takes 32,766 values, PostgreSQL 65,535. */
 const rowsPerStatement = 100;
 const valuesPerRead = 500;
-
-const columns = [
-  'id',
-  'ca_id',
-  'ca_version',
-  'serial',
-  'subject',
-  'profile',
-  'not_before',
-  'not_after',
-  'fingerprint',
-  'key_fingerprint',
-  'key_id',
-  'key_version',
-  'revoked_at',
-  'reason',
-  'invalid_from',
-] as const;
 
 /**
  * What is stored of these serial numbers: rows of the CA, and certificates that it has signed and
@@ -43,14 +25,14 @@ export async function storedRows(
     const some = serials.slice(start, start + valuesPerRead);
     const rows = await storage.db
       .selectFrom('certificate')
-      .select(columns)
+      .select(certificateColumns)
       .where('serial', 'in', some)
       .where('ca_id', '=', authority.key.id)
       .execute();
     found.push(...rows.map((row) => ({ ...row, der: null })));
     const orphans = await storage.db
       .selectFrom('certificate')
-      .select([...columns, 'der'])
+      .select([...certificateColumns, 'der'])
       .where('serial', 'in', some)
       .where('ca_id', 'is', null)
       .execute();
