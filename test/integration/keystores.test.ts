@@ -9,6 +9,7 @@ import { eventually } from '../eventually.ts';
 import { rawRequests } from '../raw-request.ts';
 import { commandLine, startLoggedIn, startService } from '../service.ts';
 import { startSoftHsm, type TestSoftHsm } from '../softhsm.ts';
+import { skip } from '../tools.ts';
 
 const data = Buffer.from('hello').toString('base64');
 
@@ -31,6 +32,16 @@ const makeKey = (client: ApiClient, name: string, keystore: string) =>
   client.call('key.create', { body: { name, algorithm: 'p-256', purpose: 'sign', keystore } });
 const sign = (client: ApiClient, key: string) =>
   client.call('key.sign', { params: { key }, body: { data } });
+/** Waits until a key can be used that could not while its token was away. */
+const signsAgain = (client: ApiClient, key: string) =>
+  eventually(
+    () =>
+      sign(client, key).then(
+        () => true,
+        () => false,
+      ),
+    { milliseconds: 30_000 },
+  );
 
 test('a token is added, used, drilled and removed by command', async (t) => {
   const hsm = token(t);
@@ -148,14 +159,7 @@ test('a service starts without its token, whose keys come back with it', async (
   await makeKey(after, 'elsewhere', 'wrapped');
   await sign(after, 'elsewhere');
   hsm.putBack();
-  await eventually(
-    () =>
-      sign(after, 'k').then(
-        () => true,
-        () => false,
-      ),
-    { milliseconds: 30_000 },
-  );
+  await signsAgain(after, 'k');
   // A PIN that has become wrong is tried once, by however many starts.
   writeFileSync(hsm.pinFile, 'wrong\n');
   await second.stop();
@@ -178,14 +182,7 @@ test('a service starts without its token, whose keys come back with it', async (
   const last = await startService(t, installation);
   const caller = login.at(last.url);
   writeFileSync(hsm.pinFile, `${hsm.pin}\n`);
-  await eventually(
-    () =>
-      sign(caller, 'k').then(
-        () => true,
-        () => false,
-      ),
-    { milliseconds: 30_000 },
-  );
+  await signsAgain(caller, 'k');
 });
 
 test('a group makes keys in both or none, and starts with one of the two', async (t) => {
@@ -225,25 +222,11 @@ test('a group makes keys in both or none, and starts with one of the two', async
   first.takeAway();
   const again = await startService(t, installation);
   const caller = login.at(again.url);
-  await eventually(
-    () =>
-      sign(caller, 'k').then(
-        () => true,
-        () => false,
-      ),
-    { milliseconds: 30_000 },
-  );
+  await signsAgain(caller, 'k');
   assert.equal((await show(caller, 'both')).group?.active, 'secondary');
   await refuses(sign(caller, 'e'), 'keystore-unavailable', /in "a" alone/);
   first.putBack();
-  await eventually(
-    () =>
-      sign(caller, 'e').then(
-        () => true,
-        () => false,
-      ),
-    { milliseconds: 30_000 },
-  );
+  await signsAgain(caller, 'e');
   await eventually(async () => (await show(caller, 'both')).group?.active === 'primary');
   await makeKey(caller, 'l', 'both');
 });
@@ -271,7 +254,7 @@ test('others look at keystores and change none', async (t) => {
 test('another module is loaded in the same way', async (t) => {
   const path = '/usr/lib/x86_64-linux-gnu/opensc-pkcs11.so';
   if (!existsSync(path)) {
-    t.skip('OpenSC is not here');
+    skip(t, 'OpenSC is not here');
     return;
   }
   const { client } = await startLoggedIn(t);

@@ -4,22 +4,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { ResponseOf } from '../../../api/route.ts';
-import { type Routes, routes } from '../../../api/routes.ts';
 import { run } from '../../../test/tools.ts';
-import { decodeOpening, fieldName } from '../../audit/leaf.ts';
-import type { Caller } from '../../base/caller.ts';
 import { openTestKeys, type TestKeysOptions } from '../../keys/testing.ts';
 import type { Write } from '../../storage/storage.ts';
 import { Authorities, createAuthorityHandlers } from '../authorities/authorities.ts';
+import { type Asked, askOf, waitingEntries } from '../pki.fixture.ts';
 import {
   CertificateSigner,
   createCertificateHandlers,
   settleCertificates,
 } from './certificates.ts';
-
-type Part = 'params' | 'query' | 'body';
-export type Asked = Partial<Record<Part, object>> & { idempotencyKey?: string; caller?: Caller };
 
 export const baseAddress = 'http://pki.example.org';
 
@@ -52,33 +46,7 @@ export async function openTestCertificates(options: TestKeysOptions = {}) {
       notes: () => ['a note'],
     }),
   };
-  type Id = keyof typeof handlers;
-  /** Calls a route as `http` does: what is asked goes through its schemas. */
-  const ask = async <Route extends Id>(id: Route, asked: Asked = {}) => {
-    const route = routes[id] as unknown as Record<Part, { parse(value: object): object }>;
-    const parsed = (part: Part) => route[part]?.parse(asked[part] ?? {}) ?? {};
-    const handler = handlers[id] as unknown as (call: object) => Promise<ResponseOf<Routes[Route]>>;
-    return handler({
-      caller: asked.caller ?? test.caller(),
-      params: parsed('params'),
-      query: parsed('query'),
-      body: parsed('body'),
-      idempotencyKey: asked.idempotencyKey,
-    });
-  };
-  const entries = async () => {
-    const rows = await storage.db
-      .selectFrom('entry_tail')
-      .select('opening')
-      .orderBy('id')
-      .execute();
-    return rows.map(
-      ({ opening }): Record<string, string> =>
-        Object.fromEntries(
-          decodeOpening(opening).map(({ field, value }) => [fieldName(field), value]),
-        ),
-    );
-  };
+  const ask = askOf(handlers, test.caller);
   return {
     ...test,
     authorities,
@@ -86,7 +54,7 @@ export async function openTestCertificates(options: TestKeysOptions = {}) {
     handlers,
     revocations,
     ask,
-    entries,
+    entries: () => waitingEntries(storage),
     settle: () => settleCertificates({ storage, clock, onRevoked }),
     root: (name: string, more: object = {}) =>
       ask('ca.create', {

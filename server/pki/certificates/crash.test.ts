@@ -188,13 +188,11 @@ test('a keystore that is away leaves neither certificate nor intent', async (t) 
 
 test('a CA whose own making failed leaves nothing that would have to be revoked', async () => {
   await using ca = await openTestCertificates();
-  const commit = ca.storage.commit.bind(ca.storage);
-  ca.storage.commit = async (write) => {
+  const restore = ca.intercept((write) => {
     if (touches(write, 'insert into "certificate"')) throw crashed;
-    return commit(write);
-  };
+  });
   await assert.rejects(ca.root('ca'), crashed);
-  ca.storage.commit = commit;
+  restore();
   assert.equal((await ca.intents()).length, 1);
   assert.equal(await ca.settle(), 1);
   assert.deepEqual(await ca.rows(), []);
@@ -204,13 +202,11 @@ test('a CA whose own making failed leaves nothing that would have to be revoked'
 test('an intermediate whose key was never stored is revoked without naming the key', async () => {
   await using ca = await openTestCertificates();
   await ca.root('ca');
-  const commit = ca.storage.commit.bind(ca.storage);
-  ca.storage.commit = async (write) => {
+  const restore = ca.intercept((write) => {
     if (touches(write, 'insert into "ca"')) throw new KeyreeveError('conflict', 'somebody else');
-    return commit(write);
-  };
+  });
   await assert.rejects(ca.below('ca', 'sub'), (error) => isKeyreeveError(error, 'conflict'));
-  ca.storage.commit = commit;
+  restore();
   const row = (await ca.rows()).find(({ subject }) => subject === 'CN=sub')!;
   assert.deepEqual([row.reason, row.key_id], ['unspecified', null]);
   assert.deepEqual(await ca.intents(), []);

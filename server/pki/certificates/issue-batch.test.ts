@@ -131,9 +131,8 @@ test('where the one write fails all of the batch fails, and what was signed is r
     ...tls,
     csr: requestBy(openssl, folder, { names: [`DNS:host${index}.example.org`] }),
   }));
-  const commit = ca.storage.commit.bind(ca.storage);
   let failed = false;
-  ca.storage.commit = async (write) => {
+  ca.intercept((write) => {
     const stores = write.steps.some(({ query }) =>
       query.sql.startsWith('insert into "certificate"'),
     );
@@ -141,8 +140,7 @@ test('where the one write fails all of the batch fails, and what was signed is r
       failed = true;
       throw new KeyreeveError('conflict', 'the CA was changed');
     }
-    return commit(write);
-  };
+  });
   await assert.rejects(ca.batch(items), (error) => isKeyreeveError(error, 'conflict'));
   const revoked = (await ca.rows()).filter((row) => row.reason === 'unspecified');
   assert.equal(revoked.length, 3);

@@ -2,17 +2,14 @@
 
 import { generateKeyPairSync, sign } from 'node:crypto';
 import type { TestContext } from 'node:test';
-import type { ResponseOf } from '../../../api/route.ts';
-import { type Routes, routes } from '../../../api/routes.ts';
 import type { StreamAnswer } from '../../base/handler.ts';
 import { pemText } from '../../base/pem.ts';
 import type { TestKeysOptions } from '../../keys/testing.ts';
 import { assembleSigned, type Crl, encodeName, encodeRequest, parseCrl } from '../../x509/x509.ts';
 import { openTestCertificates } from '../certificates/certificates.fixture.ts';
+import { askOf } from '../pki.fixture.ts';
 import type { SignByVersion } from './make-crl.ts';
 import { Publication } from './publication.ts';
-
-type CrlRoute = 'crl.get' | 'crl.publish';
 
 /** Publication over CAs of a test; `signing` stands between it and the keys. */
 export async function openTestPublication(
@@ -38,19 +35,7 @@ export async function openTestPublication(
     ...(options.waitSeconds === undefined ? {} : { freshWaitSeconds: options.waitSeconds }),
   });
   const handlers = publication.handlers(test.commands);
-  const call = async <Id extends CrlRoute>(id: Id, asked: object, idempotencyKey?: string) => {
-    const route = routes[id] as unknown as Record<string, { parse(value: object): object }>;
-    const given = asked as Record<string, object>;
-    const parsed = (part: string) => route[part]?.parse(given[part] ?? {}) ?? {};
-    return (handlers[id] as unknown as (call: object) => Promise<unknown>)({
-      caller: test.caller(),
-      visitor: { address: '127.0.0.1', agent: 'test', correlationId: 'req_test' },
-      params: parsed('params'),
-      query: parsed('query'),
-      body: parsed('body'),
-      idempotencyKey,
-    });
-  };
+  const ask = askOf(handlers, test.caller);
   await publication.start();
   t.after(async () => {
     await publication.stop();
@@ -69,15 +54,17 @@ export async function openTestPublication(
     },
     /** The newest CRL as anybody gets it. */
     crl: async (ca: string, query: object = {}): Promise<Crl> => {
-      const answer = (await call('crl.get', { params: { ca }, query })) as StreamAnswer;
+      const answer = (await ask('crl.get', { params: { ca }, query })) as StreamAnswer;
       const pieces: Uint8Array[] = [];
       for await (const piece of answer.body) pieces.push(piece);
       return parseCrl(Buffer.concat(pieces));
     },
     publish: (ca: string, body: object = {}, idempotencyKey?: string) =>
-      call('crl.publish', { params: { ca }, body }, idempotencyKey) as Promise<
-        ResponseOf<Routes['crl.publish']>
-      >,
+      ask('crl.publish', {
+        params: { ca },
+        body,
+        ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+      }),
     /** Issues a certificate for a fresh key and answers its serial number. */
     issued: async (ca: string, more: object = {}): Promise<string> => {
       const body = { ca, profile: 'tls-client', csr: freshRequest(), ...more };

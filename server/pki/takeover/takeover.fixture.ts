@@ -4,16 +4,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { ResponseOf } from '../../../api/route.ts';
-import { type Routes, routes } from '../../../api/routes.ts';
-import { decodeOpening, fieldName } from '../../audit/leaf.ts';
-import type { Caller } from '../../base/caller.ts';
 import type { StreamAnswer } from '../../base/handler.ts';
 import { openTestKeys, type TestKeysOptions } from '../../keys/testing.ts';
+import { askOf, waitingEntries } from '../pki.fixture.ts';
 import { createPki } from '../pki.ts';
-
-type Part = 'params' | 'query' | 'body';
-export type Asked = Partial<Record<Part, object>> & { idempotencyKey?: string; caller?: Caller };
 
 /** Certificate authorities over a real database, at the time of this machine: openssl has no other. */
 export async function openTestTakeover(options: TestKeysOptions = {}) {
@@ -27,37 +21,12 @@ export async function openTestTakeover(options: TestKeysOptions = {}) {
   });
   const handlers = pki.handlers(commands);
   await pki.settle();
-  /** Calls a route as `http` does: what is asked goes through its schemas. */
-  const ask = async <Id extends keyof typeof handlers>(id: Id, asked: Asked = {}) => {
-    const route = routes[id] as unknown as Record<Part, { parse(value: object): object }>;
-    const parsed = (part: Part) => route[part]?.parse(asked[part] ?? {}) ?? {};
-    const handler = handlers[id] as unknown as (call: object) => Promise<ResponseOf<Routes[Id]>>;
-    return handler({
-      caller: asked.caller ?? test.caller(),
-      params: parsed('params'),
-      query: parsed('query'),
-      body: parsed('body'),
-      idempotencyKey: asked.idempotencyKey,
-    });
-  };
-  const entries = async () => {
-    const rows = await storage.db
-      .selectFrom('entry_tail')
-      .select('opening')
-      .orderBy('id')
-      .execute();
-    return rows.map(
-      ({ opening }): Record<string, string> =>
-        Object.fromEntries(
-          decodeOpening(opening).map(({ field, value }) => [fieldName(field), value]),
-        ),
-    );
-  };
+  const ask = askOf(handlers, test.caller);
   return {
     ...test,
     pki,
     ask,
-    entries,
+    entries: () => waitingEntries(storage),
     importCa: (name: string, body: object) => ask('ca.import', { body: { name, ...body } }),
     portion: (ca: string, body: object) => ask('ca.import-certificates', { params: { ca }, body }),
     finish: (ca: string, issued: number, revoked: number) =>

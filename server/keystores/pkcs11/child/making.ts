@@ -3,6 +3,17 @@ import type { FoundObject, GenerateRequest, ImportRequest } from '../protocol.ts
 import type { Handle, NativeModule } from './addon.ts';
 import { describeKeys, findKeys, nativeTemplate } from './objects.ts';
 
+/** The AES key under which another one comes in: of this session alone, and never read out. */
+export const unwrappingKey = [
+  { type: attributes.class, value: objectClasses.secret },
+  { type: attributes.keyType, value: keyTypes.aes },
+  { type: attributes.token, value: false },
+  { type: attributes.private, value: true },
+  { type: attributes.sensitive, value: true },
+  { type: attributes.extractable, value: false },
+  { type: attributes.unwrap, value: true },
+] as const;
+
 /** The token made a key that can be read out, against what was asked. */
 export class ExposedKeyError extends Error {
   constructor(what: string) {
@@ -40,13 +51,7 @@ export function importKey(
 ): FoundObject[] {
   if (wrappingKey === undefined || wrapped === undefined) throw new Error('nothing to import');
   const wrapping = module.C_CreateObject(session, [
-    { type: attributes.class, value: objectClasses.secret },
-    { type: attributes.keyType, value: keyTypes.aes },
-    { type: attributes.token, value: false },
-    { type: attributes.private, value: true },
-    { type: attributes.sensitive, value: true },
-    { type: attributes.extractable, value: false },
-    { type: attributes.unwrap, value: true },
+    ...unwrappingKey,
     { type: attributes.value, value: wrappingKey },
   ]);
   try {

@@ -7,7 +7,7 @@ import type {
   TransferOutRequest,
 } from '../protocol.ts';
 import type { Handle, NativeModule } from './addon.ts';
-import { checkMade, removeKey } from './making.ts';
+import { checkMade, removeKey, unwrappingKey } from './making.ts';
 import { findHandles, findOne, nativeTemplate } from './objects.ts';
 
 const wrappingKeyBytes = 32;
@@ -111,13 +111,7 @@ export function takeWrapped(
   try {
     const transfer = findOne(module, session, { class: 'private', id: request.transferId });
     const wrapping = module.C_UnwrapKey(session, request.unwrapRsa, transfer, wrappedWrapping, [
-      { type: attributes.class, value: objectClasses.secret },
-      { type: attributes.keyType, value: keyTypes.aes },
-      { type: attributes.token, value: false },
-      { type: attributes.private, value: true },
-      { type: attributes.sensitive, value: true },
-      { type: attributes.extractable, value: false },
-      { type: attributes.unwrap, value: true },
+      ...unwrappingKey,
     ]);
     temporary.push(wrapping);
     const mechanism = { mechanism: request.unwrapAes };
