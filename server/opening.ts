@@ -154,6 +154,7 @@ export async function seedCurrentKey(config: Config, keys: Keys, log: Logger): P
 export function withTrustedClock(storage: Storage, guard: ClockGuard): Storage {
   return {
     dialect: storage.dialect,
+    nodeId: storage.nodeId,
     db: storage.db,
     get epoch() {
       return storage.epoch;

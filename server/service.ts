@@ -1,31 +1,24 @@
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { sql } from 'kysely';
 import type { Logger } from 'pino';
 import { isHardware } from '../api/storage-classes.ts';
-import { createAccess, createLoginCode } from './access/access.ts';
+import { createAccess } from './access/access.ts';
 import { createRecord, entryEncoder } from './audit/audit.ts';
 import { type Clock, systemClock } from './base/clock.ts';
-import { ClockGuard, clockWarnSeconds, requireClockAfter } from './base/clock-guard.ts';
+import { ClockGuard, requireClockAfter } from './base/clock-guard.ts';
 import { ensurePrivateFolder } from './base/files.ts';
 import { version } from './base/version.ts';
 import { Commands } from './commands/commands.ts';
 import type { Config } from './config/config.ts';
 import { requireLocalKey } from './crypto/crypto.ts';
 import { openHardware, requireModuleOf } from './hardware/hardware.ts';
-import { createHttpServer, createPublicFileServer, type HttpLimits } from './http/http.ts';
+import { createHttpServer, type HttpLimits } from './http/http.ts';
 import {
   createAuditHandlers,
   createStatusHandler,
   ServiceMetrics,
 } from './inspection/inspection.ts';
-import {
-  createDestruction,
-  createKeyHandlers,
-  createUse,
-  Keys,
-  settleIntents,
-} from './keys/keys.ts';
+import { createKeyHandlers, createUse, Keys, settleIntents } from './keys/keys.ts';
 import { secretSealer } from './keystores/keystores.ts';
 import {
   isSameDisk,
@@ -42,21 +35,15 @@ import {
   createPki,
   destructionGuards,
   openSystemTls,
-  type Pki,
   type SystemTls,
 } from './pki/pki.ts';
-import { createBackups, createRootKeyMoves, createTombstones } from './recovery/recovery.ts';
-import { Schedule } from './schedule/schedule.ts';
-import { openStorage, type Storage } from './storage/storage.ts';
+import { createBackups, createRootKeyMoves } from './recovery/recovery.ts';
+import { startRepeating } from './repeating.ts';
+import { firstLoginCode, healthOf, type PublicFileListener, servePublicFiles } from './serving.ts';
+import { openStorage } from './storage/storage.ts';
 
 /** The name of the key of the CA behind the service's own HTTPS. */
 const tlsKeyName = 'system/tls';
-const destructionSeconds = 10;
-const clockCompareSeconds = 10;
-const cleaningSeconds = 600;
-const publishingSeconds = 1;
-const purgingSeconds = 3600;
-const renewalSeconds = 3600;
 
 export interface ServiceOptions {
   readonly config: Config;
@@ -288,29 +275,13 @@ async function wire(
   hardware.watch((keystore) =>
     settleIntents(keys, { among: (one) => one === keystore, before: startedAt }),
   );
-  const schedule = new Schedule(log);
-  onStarted(() => schedule.stop());
-  const tombstones = createTombstones({ folder: config.checkpoints, storage, sealer: storeKeys });
-  const destruction = createDestruction({
-    keys,
-    clock,
-    bury: (tombstone) => tombstones.bury(tombstone),
-    isClockUnsafe: () => guard.isUnsafe,
+  const repeating = startRepeating({
+    ...{ storage, storeKeys, clock, guard, log, keys, access, commands, pki, tls },
+    checkpoints: config.checkpoints,
+    reloadTls: () => http.reloadTls({ tls: tls.options }),
+    ...(options.renewalSeconds === undefined ? {} : { renewalSeconds: options.renewalSeconds }),
   });
-  schedule.every('destroying keys that are due', destructionSeconds, () => destruction.run());
-  schedule.every('forgetting what expired', cleaningSeconds, () =>
-    storage.commit({ steps: [...access.expired(), commands.expired()], entries: [] }),
-  );
-  schedule.every('publishing CRLs', publishingSeconds, () => pki.round());
-  schedule.every('forgetting expired certificates', purgingSeconds, () => pki.purge());
-  schedule.every('renewing the certificate', options.renewalSeconds ?? renewalSeconds, async () => {
-    // A certificate by a wrong clock is one that nobody takes.
-    if (guard.isUnsafe) return;
-    if (await tls.renewIfDue()) http.reloadTls({ tls: tls.options });
-  });
-  schedule.every('comparing clocks', clockCompareSeconds, () =>
-    compareClocks(storage, clock, guard, log),
-  );
+  onStarted(() => repeating.stop());
 
   return {
     url,
@@ -321,7 +292,7 @@ async function wire(
     // What was begun last is ended first: no request loses its storage.
     stop: async () => {
       await Promise.all([http.close(), publicFiles?.close()]);
-      await schedule.stop();
+      await repeating.stop();
       await pki.stop();
       await hardware.stop();
       await record.stop();
@@ -329,68 +300,4 @@ async function wire(
       await storage.close();
     },
   };
-}
-
-interface PublicFileListener {
-  readonly url: string;
-  close(): Promise<void>;
-}
-
-/** Plain HTTP, for what CAs tell the world; nothing where it is off. */
-async function servePublicFiles(
-  config: Config,
-  pki: Pki,
-  clock: Clock,
-  log: Logger,
-): Promise<PublicFileListener | undefined> {
-  if (config.httpPort === undefined) return undefined;
-  const server = createPublicFileServer({ files: (path) => pki.file(path), clock, log });
-  const { url } = await server.listen({ address: config.listen, port: config.httpPort });
-  return { url, close: () => server.close() };
-}
-
-/** Readiness is shown to anybody: it names no paths. `status` says more to those who may know. */
-function healthOf(storage: Storage, guard: ClockGuard) {
-  const isDatabaseReady = storage.health().ready;
-  const reasons = [
-    ...(isDatabaseReady ? [] : ['The database does not answer.']),
-    ...(guard.isUnsafe ? ['The clock cannot be trusted.'] : []),
-  ];
-  return { live: true, ready: reasons.length === 0, reasons };
-}
-
-async function compareClocks(
-  storage: Storage,
-  clock: Clock,
-  guard: ClockGuard,
-  log: Logger,
-): Promise<void> {
-  if (storage.dialect === 'postgres') {
-    const { rows } = await sql<{ now: number }>`
-      SELECT EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS now`.execute(storage.db);
-    guard.compare(Number(rows[0]!.now), clock.now());
-  }
-  if (Math.abs(guard.skewSeconds) >= clockWarnSeconds) {
-    log.warn({ skewSeconds: guard.skewSeconds }, 'the clock is off');
-  }
-}
-
-/** Until somebody has logged in, every start offers a fresh code. */
-async function firstLoginCode(
-  config: Config,
-  storage: Storage,
-  tls: SystemTls,
-  clock: Clock,
-): Promise<string | undefined> {
-  const somebody = await storage.db
-    .selectFrom('principal')
-    .select('id')
-    .limit(1)
-    .executeTakeFirst();
-  if (somebody !== undefined) return undefined;
-  return createLoginCode({
-    file: join(config.data, 'login-code.json'),
-    caFingerprint: tls.caFingerprint,
-    clock,
-  });
 }

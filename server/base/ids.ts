@@ -25,7 +25,9 @@ export type IdPrefix =
   | 'apr'
   | 'bak'
   | 'crt'
-  | 'bnd';
+  | 'bnd'
+  | 'nod'
+  | 'alt';
 
 /**
  * A fresh opaque id: prefix, underscore, 26 characters of lower-case base32 (130 bits, of which

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Insertable } from 'kysely';
 import type { Action } from '../../api/actions.ts';
 import type { EntryDraft, EntryField, EntryKind } from '../../api/entry.ts';
 import type { ErrorCode } from '../../api/error-codes.ts';
@@ -185,6 +186,7 @@ export class Commands {
           payload_json: canonicalJson(made.intent.payload),
           entry_id: entry.id,
           created_at: clock.now(),
+          node_id: storage.nodeId,
         }),
       ],
       entries: [entry],
@@ -209,7 +211,7 @@ export class Commands {
       () => false,
     );
     const about = { ...command.about, ...lastOf(intents) };
-    const steps = undone ? this.#settled(intents) : [];
+    const steps = undone ? this.#settled(intents).map(({ query }) => ({ query })) : [];
     await this.#recordRefusal(caller, command.action, error, about, steps);
   }
 
@@ -219,6 +221,13 @@ export class Commands {
       query: compiledOnce(storage, 'settle intent', [id], () =>
         storage.db.deleteFrom('intent').where('id', '=', id).compile(),
       ),
+      // Another node took this one for dead and settled what it had begun: the act came to nothing.
+      expect: {
+        rows: 1,
+        code: 'conflict',
+        message: 'The act took so long that another node has taken it back.',
+        hint: 'Repeat the request.',
+      },
     }));
   }
 
@@ -259,7 +268,7 @@ export class Commands {
   }
 }
 
-function insertIntent(storage: Storage, row: Schema['intent']): Step {
+function insertIntent(storage: Storage, row: Insertable<Schema['intent']>): Step {
   return {
     query: compiledOnce(storage, 'insert intent', Object.values(row), () =>
       storage.db.insertInto('intent').values(row).compile(),

@@ -60,6 +60,13 @@ const roles: Record<TableName, 'kept' | 'left out'> = {
   tree: 'kept',
   log_key: 'kept',
   backup: 'kept',
+  // Processes and their work at this moment.
+  node: 'left out',
+  job: 'left out',
+  approval_rules: 'kept',
+  approval: 'kept',
+  approval_decision: 'kept',
+  alert_target: 'kept',
 };
 
 /** The tables of a backup, each after those it refers to. */

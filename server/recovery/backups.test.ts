@@ -26,6 +26,8 @@ const leftOut: readonly TableName[] = [
   'schema_version',
   'epoch',
   'lease',
+  'node',
+  'job',
   'rate_bucket',
   'idempotency',
 ];

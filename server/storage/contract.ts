@@ -62,6 +62,8 @@ export interface StorageHealth {
 
 export interface Storage {
   readonly dialect: 'sqlite' | 'postgres';
+  /** Names this process for as long as it lives: whose leases and intents are whose. */
+  readonly nodeId: string;
   /** Typed reads (`execute`), and the builder of steps (`compile`). A write through it is refused. */
   readonly db: Kysely<Schema>;
   /** The newest epoch this process has seen. */

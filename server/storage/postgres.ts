@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import pg from 'pg';
 import { KeyreeveError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { ResolvedStorageOptions, Storage } from './contract.ts';
 import { loadEncoder, toKeyreeveError } from './group.ts';
@@ -36,6 +37,7 @@ export async function openPostgres(
 
   return {
     dialect: 'postgres',
+    nodeId: newId('nod'),
     db: readOnlyKysely('postgres', new PostgresReads(pool, commitTimeoutSeconds * 1000)),
     get epoch() {
       return queue.epoch;

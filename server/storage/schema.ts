@@ -1,13 +1,21 @@
 import type { Generated } from 'kysely';
+import type { CertificateSchema } from './schema-certificates.ts';
+import type { OperationSchema } from './schema-operation.ts';
 
 /**
  * The tables, one interface each, the same on SQLite and PostgreSQL. Times are milliseconds since
  * 1970 in UTC; `..._json` columns hold canonical JSON text; flags are 0 or 1. The SQL that makes
  * them is in `migrations/`.
  */
-export interface Schema {
+export interface Schema extends CertificateSchema, OperationSchema {
   /** One row for each migration that was run; the highest version is the schema's. */
-  schema_version: { version: number; name: string; applied_at: number };
+  schema_version: {
+    version: number;
+    name: string;
+    applied_at: number;
+    /** The lowest schema whose programs live with this one; null: this one's own only. */
+    floor: number | null;
+  };
   /** Facts of this installation: id, root key fingerprint, time of creation. */
   meta: { name: string; value: string };
   /** One row: raised by every change that a cache must notice. */
@@ -69,105 +77,6 @@ export interface Schema {
     /** Reserved uses of a counted scheme (AES-GCM): never less than those made. */
     uses_reserved: number;
   };
-  /** A certificate authority: a key of purpose `ca` with its name, and how it is run. */
-  ca: {
-    key_id: string;
-    /** The distinguished name as DER, byte for byte as in its certificates. */
-    subject: Uint8Array;
-    /** The same as RFC 4514 writes it. */
-    subject_text: string;
-    /** The CA that certifies this one; null for roots and where that CA is not ours. */
-    parent_id: string | null;
-    /** importing: what it issued elsewhere is being taken in; it signs nothing meanwhile. */
-    state: string;
-    settings_json: string;
-    created_at: number;
-    revision: number;
-  };
-  /** Every certificate that a CA of ours has issued, and those of our CAs. */
-  certificate: {
-    /** Sorts by the time of creation. */
-    id: string;
-    /** The CA that issued it; null where that is none of ours. */
-    ca_id: string | null;
-    ca_version: number | null;
-    /** Hexadecimal, lower case, two digits to a byte, without leading zero bytes. */
-    serial: string;
-    /** RFC 4514. */
-    subject: string;
-    profile: string;
-    not_before: number;
-    not_after: number;
-    /** SHA-256 of the DER; null where the certificate itself is not known. */
-    fingerprint: string | null;
-    /** SHA-256 of the SPKI. */
-    key_fingerprint: string | null;
-    /** The key of ours that it certifies. */
-    key_id: string | null;
-    key_version: number | null;
-    /** Subject alternative names, each as `dns:www.example.org`. */
-    names_json: string;
-    created_at: number;
-    created_by: string;
-    revoked_at: number | null;
-    /** A reason of RFC 5280, section 5.3.1, by its name. */
-    reason: string | null;
-    /** Invalidity date, section 5.3.2. */
-    invalid_from: number | null;
-    /** Null where only the serial number is known (taken over from a list, or lost in a crash). */
-    der: Uint8Array | null;
-  };
-  /** What certificates are searched by: names with the labels of domains turned round, `aboveTerm`. */
-  certificate_name: { term: string; certificate_id: string };
-  /** What a CA has for each version of its key. */
-  ca_version: {
-    key_id: string;
-    version: number;
-    /** The certificate that goes into chains. */
-    certificate_id: string;
-    /** Number of the newest CRL; 0 before the first. */
-    crl_number: number;
-    /** When the next CRL has to be out; null once this version signs none any more. */
-    crl_due_at: number | null;
-    crl_published_at: number | null;
-  };
-  /** The newest CRLs of each version. */
-  crl: {
-    key_id: string;
-    version: number;
-    number: number;
-    this_update: number;
-    next_update: number;
-    entries: number;
-    der: Uint8Array;
-  };
-  /** Public keys that no certificate may be issued for. */
-  blocked_key: {
-    /** SHA-256 of the SPKI. */
-    fingerprint: string;
-    reason: string;
-    created_at: number;
-    created_by: string;
-  };
-  /** Profiles that operators made, beside those of `api/profiles.ts`. */
-  certificate_profile: {
-    name: string;
-    body_json: string;
-    created_at: number;
-    created_by: string;
-    revision: number;
-  };
-  /** Which client certificates log in, and as whom. */
-  certificate_binding: {
-    id: string;
-    principal_id: string;
-    ca_id: string;
-    /** dns, email, uri, subject, key or certificate. */
-    kind: string;
-    value: string;
-    created_at: number;
-    created_by: string;
-  };
   /** Keystores that were added by command, beside those of the configuration. */
   keystore: {
     name: string;
@@ -185,6 +94,9 @@ export interface Schema {
     created_at: number;
     created_by: string;
     revision: number;
+    /** When it was last reviewed who has access to it; null: never. */
+    reviewed_at: number | null;
+    reviewed_by: string | null;
   };
   principal: {
     id: string;
@@ -243,6 +155,8 @@ export interface Schema {
     payload_json: string;
     entry_id: string;
     created_at: number;
+    /** The node whose act it is: another one settles it once that node is gone. */
+    node_id: Generated<string>;
   };
   outbox: {
     id: Generated<number>;
@@ -333,6 +247,12 @@ const tables: Record<TableName, true> = {
   tree: true,
   log_key: true,
   backup: true,
+  node: true,
+  job: true,
+  approval_rules: true,
+  approval: true,
+  approval_decision: true,
+  alert_target: true,
 };
 
 /** Every table, each after those it refers to. */

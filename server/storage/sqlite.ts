@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
 import { KeyreeveError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { ResolvedStorageOptions, Storage } from './contract.ts';
 import { planMigrations } from './migrate.ts';
@@ -53,6 +54,7 @@ export async function openSqlite(options: ResolvedStorageOptions): Promise<Stora
 
   return {
     dialect: 'sqlite',
+    nodeId: newId('nod'),
     db: readOnlyKysely('sqlite', reads),
     get epoch() {
       return queue.epoch;
