@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { logIn, makeInstallation, startService } from '../service.ts';
 
-const rounds = 6;
+const rounds = 4;
 const main = join(import.meta.dirname, '..', '..', 'server', 'main.ts');
 
 test('kill -9 in the middle of the very first start leaves what starts again', async (t) => {

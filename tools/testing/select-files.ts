@@ -13,7 +13,8 @@ export interface Selection {
 }
 
 /**
- * The test files that are meant, relative to the root and sorted. A word that is no path names a
+ * The test files that are meant, relative to the root: those that start services first, so that none of
+ * them is left alone at the end. A word that is no path names a
  * folder under server/ (`keys`), else a part of file paths.
  * @throws Error naming a word that selects nothing
  */
@@ -21,7 +22,7 @@ export function selectTestFiles({ root, wanted, long }: Selection): string[] {
   const all = globSync(`{${testedFolders.join(',')}}/**/*.test.ts`, {
     cwd: root,
     exclude: (path) => path.split('/').includes('node_modules'),
-  }).sort();
+  }).sort(slowFirst);
   const usual = all.filter((file) => long || !file.endsWith('.long.test.ts'));
   if (wanted.length === 0) return usual;
   const chosen = wanted.flatMap((word) => {
@@ -30,7 +31,7 @@ export function selectTestFiles({ root, wanted, long }: Selection): string[] {
       throw new Error(`"${word}" names no test file and no folder with tests`);
     return found;
   });
-  return [...new Set(chosen)].sort();
+  return [...new Set(chosen)].sort(slowFirst);
 }
 
 function selectByWord(word: string, root: string, all: string[], usual: string[]): string[] {
@@ -43,4 +44,11 @@ function selectByWord(word: string, root: string, all: string[], usual: string[]
     }
   }
   return usual.filter((file) => file.includes(word));
+}
+
+const slowFolder = 'test/integration/';
+
+function slowFirst(one: string, other: string): number {
+  const order = Number(other.startsWith(slowFolder)) - Number(one.startsWith(slowFolder));
+  return order !== 0 ? order : one < other ? -1 : 1;
 }
