@@ -48,6 +48,9 @@ export const actions = [
   'keystore.add',
   'keystore.show',
   'keystore.test',
+  'keystore.update',
+  // Look at who has access to what lies in it, and vouch for that.
+  'keystore.review',
   'keystore.remove',
   'audit.read',
   'audit.export',
@@ -64,6 +67,16 @@ export const actions = [
   'token.revoke',
   'access.apply',
   'access.show',
+  'approval.show',
+  // Agree or refuse: who may is what the approval rules say.
+  'approval.decide',
+  'approval.withdraw',
+  'approval.apply-rules',
+  'alert.add',
+  'alert.show',
+  'alert.update',
+  'alert.remove',
+  'alert.test',
   'status.show',
 ] as const;
 export type Action = (typeof actions)[number];

@@ -4,6 +4,8 @@
  * client. Order: by status, then by subject.
  */
 export const errorCodes = {
+  // No error but an answer: it runs when others have agreed and the request is repeated.
+  'approval-pending': { status: 202, title: 'Others have to approve first' },
   'invalid-request': { status: 400, title: 'The request is not valid' },
   'unknown-algorithm': { status: 400, title: 'The algorithm is not known' },
   'unknown-scheme': { status: 400, title: 'The scheme is not known' },
@@ -41,6 +43,11 @@ export const errorCodes = {
   'already-exists': { status: 409, title: 'It exists already' },
   conflict: { status: 409, title: 'Something changed meanwhile' },
   'state-not-allowed': { status: 409, title: 'The state of the key does not allow this' },
+  'approval-mismatch': { status: 409, title: 'The approval is for something else' },
+  'approval-expired': { status: 409, title: 'The approval has expired' },
+  'approval-ended': { status: 409, title: 'The approval has ended' },
+  'quorum-impossible': { status: 409, title: 'There are not enough people who could approve' },
+  'review-overdue': { status: 409, title: 'The access review of the keystore is overdue' },
   'key-pending-destruction': { status: 409, title: 'The key is waiting to be destroyed' },
   'key-destroyed': { status: 410, title: 'The key is destroyed' },
   'key-usage-exhausted': { status: 409, title: 'The key is spent: rotate it' },

@@ -1,4 +1,11 @@
 import { z } from 'zod';
+import {
+  approvalTtlSecondsMax,
+  approvalTtlSecondsMin,
+  approverRoles,
+  approversMax,
+  keyPolicyActions,
+} from './approvals.ts';
 import { assuranceNames } from './assurance.ts';
 import { operations, purposes } from './purposes.ts';
 import { keyStates } from './states.ts';
@@ -65,6 +72,22 @@ const secondsMax = 100 * 366 * 86_400;
 export const destroyAfterSecondsMin = 3600;
 export const destroyAfterSecondsDefault = 7 * 86_400;
 
+/** Roles of which somebody has to approve. */
+export const approverRoleList = z
+  .array(z.enum(approverRoles))
+  .min(1)
+  .max(approverRoles.length)
+  .refine((list) => new Set(list).size === list.length, 'a role stands there twice');
+
+/** Commands on one key that need the approval of others, as its own policy says. */
+export const dualControl = z.strictObject({
+  actions: z.array(z.enum(keyPolicyActions)).min(1).max(keyPolicyActions.length),
+  approvals: z.int().min(1).max(approversMax),
+  roles: approverRoleList,
+  ttlSeconds: z.int().min(approvalTtlSecondsMin).max(approvalTtlSecondsMax).optional(),
+});
+export type DualControl = z.output<typeof dualControl>;
+
 /** What governs a key, as it is asked for; what is left out takes its default. */
 export const policy = z.strictObject({
   /** How long a version may protect new data, from its activation. */
@@ -99,6 +122,11 @@ export const policy = z.strictObject({
     .default(destroyAfterSecondsDefault),
   /** How often the owner has to review the key. */
   reviewEverySeconds: z.int().min(86_400).max(secondsMax).optional(),
+  /**
+   * Commands on this key that need the approval of others; so does every change of the key itself.
+   * Left out in a change it stays as it is, null ends it.
+   */
+  dualControl: dualControl.nullable().optional(),
 });
 export type PolicyRequest = z.output<typeof policy>;
 
@@ -110,5 +138,5 @@ export type Policy = PolicyRequest & {
 export const pageQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(pageSizeMax).default(pageSizeDefault),
   /** `next` of the page before. */
-  after: line(300).optional(),
+  after: line(400).optional(),
 });

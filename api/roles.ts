@@ -96,7 +96,8 @@ export const roles = {
       { actions: [...authorityChange, ...certificateReading, 'profile.apply', 'crl.publish'] },
       { actions: ['certificate.revoke', 'certificate.purge', 'certificate.block-key'] },
       { actions: ['audit.read', 'audit.verify', 'principal.show', 'token.show', 'access.show'] },
-      { actions: ['keystore.show', 'status.show'] },
+      { actions: ['approval.show'] },
+      { actions: ['keystore.show', 'keystore.update', 'keystore.review', 'status.show'] },
     ],
     includes: [],
     conflictsWith: [
@@ -171,8 +172,8 @@ export const roles = {
     grants: [
       { actions: ['key.show', ...certificateReading] },
       { actions: ['audit.read', 'audit.export', 'audit.verify'] },
-      { actions: ['principal.show', 'token.show', 'access.show'] },
-      { actions: ['keystore.show', 'status.show'] },
+      { actions: ['principal.show', 'token.show', 'access.show', 'approval.show'] },
+      { actions: ['keystore.show', 'alert.show', 'status.show'] },
     ],
     includes: [],
     conflictsWith: [
@@ -224,7 +225,7 @@ export const roles = {
     what: 'Keeps the service running: backups, health, the archive of the record.',
     grants: [
       { actions: ['backup.create', 'audit.verify', 'audit.retain'] },
-      { actions: ['keystore.show', 'status.show'] },
+      { actions: ['keystore.show', 'alert.show', 'alert.test', 'status.show'] },
     ],
     includes: [],
     conflictsWith: ['auditor'],
@@ -237,7 +238,7 @@ export const roleNames = Object.keys(roles) as readonly RoleName[];
 /** What every active principal may do with what is its own, whatever its roles. */
 export const ownActions = {
   token: ['token.create', 'token.show', 'token.revoke'],
-  principal: ['principal.show'],
+  principal: ['principal.show', 'approval.decide', 'approval.withdraw'],
 } as const satisfies Record<string, readonly Action[]>;
 
 export function isRoleName(name: string): name is RoleName {

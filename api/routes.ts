@@ -1,5 +1,7 @@
 import type { RouteDefinition } from './route.ts';
 import { accessRoutes } from './routes/access.ts';
+import { alertRoutes } from './routes/alerts.ts';
+import { approvalRoutes } from './routes/approvals.ts';
 import { auditRoutes } from './routes/audit.ts';
 import { authorityRoutes } from './routes/authorities.ts';
 import { certificateRoutes } from './routes/certificates.ts';
@@ -16,6 +18,8 @@ export const routes = {
   ...certificateRoutes,
   ...keystoreRoutes,
   ...accessRoutes,
+  ...alertRoutes,
+  ...approvalRoutes,
   ...auditRoutes,
   ...systemRoutes,
 } as const satisfies Record<string, RouteDefinition>;

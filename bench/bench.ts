@@ -1,14 +1,16 @@
 // `npm run bench`: how fast the service is, as ratios to what the machine could do at best.
 // docs/benchmarks.md says how each figure is measured.
 //   --quick          seconds instead of minutes: shows that everything works
-//   --only NAME      one of rsa-2048, p-256, ed25519, aes-256, certificates
+//   --only NAME      one of rsa-2048, p-256, ed25519, aes-256, certificates, keys, connections, workers
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { version } from '../server/base/version.ts';
 import { measureCrl, measureIssuing } from './certificates.ts';
+import { measureHandshakes } from './handshakes.ts';
 import { LoadGenerator } from './load.ts';
 import { machineFacts, median, residentMebibytes } from './machine.ts';
+import { measureKeys } from './many-keys.ts';
 import {
   type Bench,
   fullEffort,
@@ -20,6 +22,7 @@ import {
 import { primitives } from './primitives.ts';
 import { type Results, toMarkdown } from './report.ts';
 import { logIn, type StartedService, startProcess } from './service-process.ts';
+import { measureSideBySide } from './side-by-side.ts';
 
 const starts = 7;
 const project = dirname(import.meta.dirname);
@@ -31,10 +34,12 @@ const { values: options } = parseArgs({
 const chosen = primitives.filter(
   ({ algorithm }) => options.only === undefined || algorithm === options.only,
 );
-const withCertificates = options.only === undefined || options.only === 'certificates';
-if (chosen.length === 0 && !withCertificates) {
-  console.error(`error: there is no primitive "${options.only}"`);
-  const known = [...primitives.map(({ algorithm }) => algorithm), 'certificates'];
+const others = ['certificates', 'keys', 'connections', 'workers'] as const;
+const isWanted = (name: (typeof others)[number]) =>
+  options.only === undefined || options.only === name;
+if (chosen.length === 0 && !others.some(isWanted)) {
+  console.error(`error: there is nothing to measure named "${options.only}"`);
+  const known = [...primitives.map(({ algorithm }) => algorithm), ...others];
   console.error(`hint: choose one of: ${known.join(', ')}`);
   process.exit(2);
 }
@@ -96,11 +101,19 @@ async function run(): Promise<Results> {
   const loadStartedAt = performance.now();
   const rows: PrimitiveRow[] = [];
   for (const primitive of chosen) rows.push(await measurePrimitive(bench, primitive));
-  const issuing = withCertificates ? await measureIssuing(bench) : [];
-  const crl = withCertificates ? await measureCrl(bench) : undefined;
+  const issuing = isWanted('certificates') ? await measureIssuing(bench) : [];
+  const crl = isWanted('certificates') ? await measureCrl(bench) : undefined;
+  const connections = isWanted('connections') ? await measureHandshakes(bench) : undefined;
   await placed(bench);
   const { record } = await bench.service.login.client.call('status');
   const loadSeconds = (performance.now() - loadStartedAt) / 1000;
+  const residentAfterLoad = residentMebibytes(service.pid);
+  const keys = isWanted('keys')
+    ? await measureKeys(bench, folder, (one) => running.push(one))
+    : undefined;
+  const workers = isWanted('workers')
+    ? await measureSideBySide(bench, folder, (one) => running.push(one))
+    : undefined;
   return {
     time,
     version: version(),
@@ -108,11 +121,14 @@ async function run(): Promise<Results> {
     rows,
     issuing,
     crl,
+    connections,
+    keys,
+    workers,
     start: {
       readySeconds: median(readySeconds),
       starts,
       residentMebibytes: residentAtStart,
-      residentAfterLoadMebibytes: residentMebibytes(service.pid),
+      residentAfterLoadMebibytes: residentAfterLoad,
     },
     record: { entries: record.size, entriesPerSecond: record.size / loadSeconds },
     seconds: (performance.now() - startedAt) / 1000,

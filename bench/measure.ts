@@ -13,6 +13,9 @@ export interface Effort {
   readonly probeMilliseconds: number;
   /** Load before certificates are counted. */
   readonly issuingWarmMilliseconds: number;
+  /** Keys of the larger of the two installations that are compared, and load before they are. */
+  readonly manyKeys: number;
+  readonly keysWarmMilliseconds: number;
   readonly singleConnections: readonly number[];
   readonly batchConnections: readonly number[];
 }
@@ -23,6 +26,8 @@ export const fullEffort: Effort = {
   opensslSeconds: 1,
   probeMilliseconds: 1000,
   issuingWarmMilliseconds: 10_000,
+  manyKeys: 1_000_000,
+  keysWarmMilliseconds: 5000,
   singleConnections: [16, 64, 256],
   batchConnections: [2, 8, 32],
 };
@@ -34,11 +39,13 @@ export const quickEffort: Effort = {
   opensslSeconds: 1,
   probeMilliseconds: 500,
   issuingWarmMilliseconds: 500,
+  manyKeys: 20_000,
+  keysWarmMilliseconds: 500,
   singleConnections: [64],
   batchConnections: [8],
 };
 
-const warmMilliseconds = 300;
+export const warmMilliseconds = 300;
 const placementTimeoutMilliseconds = 30_000;
 
 export interface Bench {

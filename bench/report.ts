@@ -1,14 +1,19 @@
 /** The figures as JSON for programs and as Markdown for people. */
 import type { CrlRow, IssuingRow } from './certificates.ts';
+import type { HandshakeRow } from './handshakes.ts';
 import type { MachineFacts } from './machine.ts';
+import type { KeysFigures, KeysRow } from './many-keys.ts';
 import type { CallRow, PrimitiveRow } from './measure.ts';
 import { batchItems } from './primitives.ts';
+import type { SideBySideRow } from './side-by-side.ts';
 
 /** The part of the yardstick that a call has to reach. */
 export const targetRatio = 0.85;
 /** Certificates that are stored and recorded, against checking and signing alone. */
 export const issuingTargetRatio = 0.5;
 export const readyTargetSeconds = 1;
+/** A thousand keys of a million, against a thousand of a thousand. */
+export const keysTargetRatio = 0.9;
 
 export interface Results {
   readonly time: string;
@@ -17,6 +22,9 @@ export interface Results {
   readonly rows: readonly PrimitiveRow[];
   readonly issuing: readonly IssuingRow[];
   readonly crl: CrlRow | undefined;
+  readonly connections: HandshakeRow | undefined;
+  readonly keys: KeysRow | undefined;
+  readonly workers: SideBySideRow | undefined;
   readonly start: {
     /** From starting the process to `ready`, median. */
     readonly readySeconds: number;
@@ -36,6 +44,37 @@ export function toMarkdown(results: Results): string {
       `${machine.system}, Node ${machine.node} (OpenSSL ${machine.opensslOfNode}), R by ` +
       `${machine.opensslProgram.split(' (')[0]}, ${machine.flushMilliseconds.toFixed(2)} ms for a flush to disk.`,
     '',
+    ...callTable(rows),
+    ...issuingTable(results.issuing),
+    ...table([
+      ['', 'measured', 'target'],
+      [
+        `time to ready, median of ${start.starts}`,
+        `${ready.toFixed(2)} s`,
+        `≤ ${readyTargetSeconds} s: ${verdict(ready <= readyTargetSeconds)}`,
+      ],
+      ['resident memory after start', memory(start.residentMebibytes), ''],
+      ['resident memory after the load', memory(start.residentAfterLoadMebibytes), ''],
+      ...crlLines(results.crl),
+      ...connectionLines(results.connections),
+      ['record entries written', String(record.entries), ''],
+      ...rows.map((row) => [
+        `record behind after single calls, ${row.title}`,
+        `${row.record.tailEntries} entries, placed in ${row.record.drainSeconds.toFixed(1)} s`,
+        '',
+      ]),
+    ]),
+    '',
+    ...keysTable(results.keys),
+    ...workersLines(results.workers),
+    `The run took ${Math.round(results.seconds)} s.`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function callTable(rows: readonly PrimitiveRow[]): string[] {
+  if (rows.length === 0) return [];
+  return [
     ...table([
       [
         '',
@@ -59,28 +98,7 @@ export function toMarkdown(results: Results): string {
     'R, E, yardstick and measured are operations a second; p50 and p99 are of one request; CPU is',
     'processor time of the service for one operation. The record was on throughout.',
     '',
-    ...issuingTable(results.issuing),
-    ...table([
-      ['', 'measured', 'target'],
-      [
-        `time to ready, median of ${start.starts}`,
-        `${ready.toFixed(2)} s`,
-        `≤ ${readyTargetSeconds} s: ${verdict(ready <= readyTargetSeconds)}`,
-      ],
-      ['resident memory after start', memory(start.residentMebibytes), ''],
-      ['resident memory after the load', memory(start.residentAfterLoadMebibytes), ''],
-      ...crlLines(results.crl),
-      ['record entries written', String(record.entries), ''],
-      ...rows.map((row) => [
-        `record behind after single calls, ${row.title}`,
-        `${row.record.tailEntries} entries, placed in ${row.record.drainSeconds.toFixed(1)} s`,
-        '',
-      ]),
-    ]),
-    '',
-    `The run took ${Math.round(results.seconds)} s.`,
   ];
-  return `${lines.join('\n')}\n`;
 }
 
 function issuingTable(rows: readonly IssuingRow[]): string[] {
@@ -122,6 +140,64 @@ function crlLines(crl: CrlRow | undefined): string[][] {
   return [
     [`CRL of ${size}: made and fetched in`, `${crl.publishSeconds.toFixed(2)} s`, ''],
     ['longest wait of another call meanwhile', `${crl.longestCallMilliseconds.toFixed(0)} ms`, ''],
+  ];
+}
+
+function workersLines(row: SideBySideRow | undefined): string[] {
+  if (row === undefined) return [];
+  const two = count(row.twoPerSecond);
+  return [
+    `Two services that share nothing make ${two} calls a second (${row.title}), one makes ${count(row.onePerSecond)}: ${row.ratio.toFixed(2)}.`,
+    '',
+  ];
+}
+
+function connectionLines(row: HandshakeRow | undefined): string[][] {
+  if (row === undefined) return [];
+  return (['fresh', 'resumed'] as const).map((kind) => {
+    const { perSecond, serverCpuMicroseconds: cpu } = row[kind];
+    const title =
+      kind === 'fresh' ? 'new connections, one call each' : 'the same, sessions taken up';
+    return [title, `${count(perSecond)} a second`, cpu === undefined ? '' : `${cpu.toFixed(0)} µs`];
+  });
+}
+
+function keysTable(row: KeysRow | undefined): string[] {
+  if (row === undefined) return [];
+  const { smaller, larger, ratio, readySeconds } = row;
+  const cpu = ({ serverCpuMicroseconds: used }: KeysFigures) =>
+    used === undefined ? '' : `${used.toFixed(0)} µs`;
+  const first = ({ firstCallMilliseconds }: KeysFigures) =>
+    `${firstCallMilliseconds.toFixed(1)} ms`;
+  const used = count(row.workingKeys);
+  return [
+    ...table([
+      ['', `of ${used} keys`, `of ${count(row.keys)} keys`, 'target'],
+      [
+        `calls a second with ${used} keys (AES-256, 1 KiB)`,
+        count(smaller.perSecond),
+        count(larger.perSecond),
+        `ratio ${ratio.toFixed(2)}, ≥ ${keysTargetRatio}: ${verdict(ratio >= keysTargetRatio)}`,
+      ],
+      ['CPU of a call', cpu(smaller), cpu(larger), ''],
+      ['the first call of a key', first(smaller), first(larger), ''],
+      [
+        'time to ready',
+        '',
+        `${readySeconds.toFixed(2)} s`,
+        verdict(readySeconds <= readyTargetSeconds),
+      ],
+      ['resident memory after start', '', memory(row.residentMebibytes), ''],
+      ...row.answers.map(({ title, milliseconds }) => [
+        title,
+        '',
+        `${milliseconds.toFixed(1)} ms`,
+        '',
+      ]),
+    ]),
+    '',
+    `Making ${count(row.keys)} keys took ${Math.round(row.fillSeconds)} s; the database has ${row.databaseMebibytes} MiB.`,
+    '',
   ];
 }
 

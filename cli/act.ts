@@ -13,6 +13,10 @@ export interface GlobalOptions {
   readonly certFile?: string;
   readonly keyFile?: string;
   readonly json?: boolean;
+  /** The approval that a command means. */
+  readonly approval?: string;
+  /** Why a command cannot wait for the ordinary approvals. */
+  readonly breakGlass?: string;
 }
 
 /** What a command works with. */
@@ -70,7 +74,11 @@ function makeTools(
       return session;
     },
     client: (options = { needsToken: true }) => {
-      const client = clientOf(tools.session(), options.needsToken);
+      const { approval, breakGlass } = global;
+      const client = clientOf(tools.session(), options.needsToken, {
+        ...(approval === undefined ? {} : { approvalId: approval }),
+        ...(breakGlass === undefined ? {} : { breakGlass }),
+      });
       clients.push(client);
       return client;
     },

@@ -8,7 +8,7 @@ import { type ExitName, exitCodeOf, exitCodes } from './exit-codes.ts';
 test('every error code has an exit code other than 0', () => {
   for (const code of Object.keys(errorCodes) as ErrorCode[]) {
     const exit = exitCodeOf(code);
-    assert.ok(exit >= 1 && exit <= 7, code);
+    assert.ok(exit >= 1 && exit <= exitCodes.pending, code);
   }
 });
 
@@ -24,6 +24,8 @@ test('the exit codes are those that scripts rely on', () => {
     'key-destroyed': 4,
     'already-exists': 5,
     'state-not-allowed': 5,
+    'approval-mismatch': 5,
+    'approval-pending': 8,
     unreachable: 6,
     'rate-limited': 6,
     'outcome-unknown': 6,

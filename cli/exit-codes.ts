@@ -10,6 +10,7 @@ export const exitCodes = {
   conflict: 5,
   unavailable: 6,
   untrusted: 7,
+  pending: 8,
 } as const;
 export type ExitName = keyof typeof exitCodes;
 export type ExitCode = (typeof exitCodes)[ExitName];
@@ -23,12 +24,14 @@ export const exitTitles = {
   conflict: 'it exists already, or its state does not allow this',
   unavailable: 'the service does not answer or cannot now: try again',
   untrusted: 'the service, the record or stored data cannot be trusted: look into it',
+  pending: 'others have to approve first: repeat the command when they have',
 } as const satisfies Record<ExitName, string>;
 
 type Status = (typeof errorCodes)[ErrorCode]['status'];
 
 /** The HTTP status of an error says how the command ends; a new status does not compile without. */
 const byStatus = {
+  202: 'pending',
   400: 'usage',
   401: 'not-allowed',
   403: 'not-allowed',

@@ -1,6 +1,8 @@
 /** The tree of commands: help, completion and manual page are made from it. */
 import { Command } from 'commander';
 import type { RunState } from './act.ts';
+import { addAlertCommands } from './alerts/alerts.ts';
+import { addApprovalCommands } from './approvals/approvals.ts';
 import { addAccessCommands } from './commands/access.ts';
 import { addAgreementCommands } from './commands/agree.ts';
 import { addAuditCommands } from './commands/audit.ts';
@@ -34,6 +36,8 @@ export function buildProgram(state: RunState): Command {
     .option('--cert-file <file>', 'client certificate to call with, PEM (KEYREEVE_CERT_FILE)')
     .option('--key-file <file>', 'private key of the client certificate, PEM (KEYREEVE_KEY_FILE)')
     .option('--json', 'answers for programs: the objects of the API')
+    .option('--approval <id>', 'run what was asked for under this approval, and nothing else')
+    .option('--break-glass <reason>', 'why this cannot wait for the ordinary approvals')
     .helpOption('-h, --help', 'show what the command takes')
     .configureHelp({ showGlobalOptions: true })
     .showHelpAfterError(false)
@@ -60,6 +64,8 @@ const groups = [
   addCertificateCommands,
   addCrlCommands,
   addProfileCommands,
+  addApprovalCommands,
+  addAlertCommands,
   addAuditCommands,
   addBackupCommands,
   addKeystoreCommands,

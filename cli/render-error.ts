@@ -1,6 +1,8 @@
 /** Errors as people read them: `error:` and then `hint:`, on standard error. */
 import type { ErrorCode } from '../api/error-codes.ts';
+import { ApprovalPendingError } from '../server/base/approval-pending.ts';
 import { isKeyreeveError } from '../server/base/errors.ts';
+import { writePending } from './approvals/pending.ts';
 import type { CliContext } from './context.ts';
 import { type ExitCode, exitCodeOf } from './exit-codes.ts';
 import { jsonText, printable, usesColour } from './output.ts';
@@ -11,6 +13,8 @@ export function renderError(context: CliContext, error: unknown, json: boolean):
   if (json) {
     const object = { error: { code, message, ...(hint === undefined ? {} : { hint }), data } };
     context.standardError.write(`${jsonText(object)}\n`);
+  } else if (error instanceof ApprovalPendingError) {
+    writePending(context, error);
   } else {
     writeError(context, message, hint);
   }

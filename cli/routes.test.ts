@@ -81,6 +81,9 @@ const commandOf = {
   'keystore.show': 'keystore show wrapped',
   'keystore.test': 'keystore test wrapped',
   'keystore.drill': 'keystore drill hsm',
+  'keystore.update': 'keystore update hsm --review-every-days 90',
+  'keystore.access': 'keystore review hsm --look',
+  'keystore.review': 'keystore review hsm --yes',
   'keystore.remove': 'keystore remove hsm',
   'principal.create': 'principal create ada --kind person',
   'principal.list': 'principal list',
@@ -93,8 +96,21 @@ const commandOf = {
   'token.create': 'token create --ttl 1h',
   'token.list': 'token list',
   'token.revoke': 'token revoke current',
-  'access.apply': 'access apply rules',
+  'access.apply': 'access apply rule-folder',
   'access.show': 'access show',
+  'alert.add': 'alert add siem --syslog tls://logs.example.org:6514',
+  'alert.list': 'alert list',
+  'alert.show': 'alert show siem',
+  'alert.update': 'alert update siem --severity error',
+  'alert.remove': 'alert remove siem',
+  'alert.test': 'alert test siem',
+  'approval.list': 'approval list',
+  'approval.show': 'approval show apr_1',
+  'approval.approve': `approval approve apr_1 --yes --digest ${'ab'.repeat(32)}`,
+  'approval.reject': 'approval reject apr_1 --reason no',
+  'approval.withdraw': 'approval withdraw apr_1',
+  'approval.rules.show': 'approval rules show',
+  'approval.rules.apply': 'approval rules apply profile.json',
   'audit.list': 'audit list',
   'audit.entry': 'audit show 0',
   'audit.checkpoint': 'audit checkpoint --out made',
@@ -108,6 +124,7 @@ const commandOf = {
 
 /** Commands that ask no service, or not this one's API. */
 const withoutRoute = new Set([
+  'alert kinds',
   'cert request',
   'login-code',
   'logout',
@@ -145,17 +162,30 @@ test('every command calls a route, or is known to need none', (t) => {
   assert.deepEqual(strange, []);
 });
 
+/** What a command looks at before it makes the call that it is for. */
+function answerBefore(url: string): object {
+  const keystoreAccess = { principals: [], folders: [], digest: 'ab'.repeat(32) };
+  const approval = {
+    ...{ id: 'apr_1', digest: 'ab'.repeat(32), command: {}, subject: 'k', requester: {} },
+    ...{ requirements: [], decisions: [] },
+  };
+  if (/^\/api\/v1\/keystores\/[^/]+\/access$/.test(url)) return keystoreAccess;
+  return /^\/api\/v1\/approvals\/[^/]+$/.test(url) ? approval : {};
+}
+
 /** Runs the command against a service that refuses all, and looks at what reached it. */
 async function requestsOf(t: TestContext, id: RouteId, words: string): Promise<void> {
-  const { cli, service, file } = await loggedIn(t, (_, response) => json(response, {}));
+  const { cli, service, file } = await loggedIn(t, (request, response) =>
+    json(response, answerBefore(request.url)),
+  );
   writeFileSync(file('message'), 'hello');
-  mkdirSync(file('rules'));
-  writeFileSync(join(file('rules'), 'a.cedar'), 'permit(principal, action, resource);');
+  mkdirSync(file('rule-folder'));
+  writeFileSync(join(file('rule-folder'), 'a.cedar'), 'permit(principal, action, resource);');
   const { publicKey } = generateKeyPairSync('x25519');
   writeFileSync(file('peer.pub'), publicKey.export({ format: 'pem', type: 'spki' }));
-  writeFileSync(file('profile.json'), '{}');
+  writeFileSync(file('profile.json'), '{"rules":[]}');
   writeFileSync(file('index.txt'), 'V\t400101000000Z\t\t1000\tunknown\t/CN=a\n');
-  const inputs = ['message', 'rules', 'peer.pub', 'profile.json', 'ca.pem', 'index.txt'];
+  const inputs = ['message', 'rule-folder', 'peer.pub', 'profile.json', 'ca.pem', 'index.txt'];
   const names = [...inputs, 'made', 'made.too', 'record'];
   const code = formatLoginCode(Buffer.alloc(16), certificatePin(service.ca.x509).toString('hex'));
   await cli.run(

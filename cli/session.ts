@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import {
   type ApiClient,
   type ClientCertificate,
+  type ClientOptions,
   createClient,
   parseServiceUrl,
 } from '../client/api-client.ts';
@@ -61,7 +62,11 @@ export function resolveSession(context: CliContext, options: ConnectionOptions):
 }
 
 /** A client for the session; `needsToken` refuses at once where there is nothing to call with. */
-export function clientOf(session: Session, needsToken: boolean): ApiClient {
+export function clientOf(
+  session: Session,
+  needsToken: boolean,
+  dualControl: Pick<ClientOptions, 'approvalId' | 'breakGlass'> = {},
+): ApiClient {
   const { token, clientCertificate } = session;
   if (needsToken && token === undefined && clientCertificate === undefined) {
     throw new KeyreeveError('unauthenticated', `you are not logged in to ${session.url}`, {
@@ -74,6 +79,7 @@ export function clientOf(session: Session, needsToken: boolean): ApiClient {
     clientCertificate,
     caPem: session.caPem,
     agentName: `keyreeve-cli/${version()}`,
+    ...dualControl,
   });
 }
 

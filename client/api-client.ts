@@ -5,7 +5,7 @@ import type { z } from 'zod';
 import type { ResponseOf, RouteDefinition } from '../api/route.ts';
 import { type RouteId, type Routes, routes } from '../api/routes.ts';
 import { KeyreeveError } from '../server/base/errors.ts';
-import { problemError } from './problem.ts';
+import { pendingError, problemError } from './problem.ts';
 import { attemptsMax, type Failure, retryDelayMilliseconds } from './retry.ts';
 import { collect, send, type TransportRequest, transportFailure } from './transport.ts';
 
@@ -24,6 +24,9 @@ export interface ClientOptions {
   /** `User-Agent`, which the record keeps. */
   readonly agentName?: string;
   readonly timeoutSeconds?: number;
+  /** For every command of this client that does not say it itself: see `RequestOf`. */
+  readonly approvalId?: string;
+  readonly breakGlass?: string;
   /** Injected in tests. */
   readonly wait?: (milliseconds: number) => Promise<void>;
 }
@@ -60,6 +63,10 @@ export type RequestOf<Id extends RouteId> = With<'params', Part<Id, 'params'>> &
   With<'body', Part<Id, 'body'>> & {
     /** For commands; a fresh one where left out. Retries use the same. */
     readonly idempotencyKey?: string;
+    /** The approval that is meant; without it the one for this very request is found. */
+    readonly approvalId?: string;
+    /** Why the command cannot wait for the ordinary approvals. */
+    readonly breakGlass?: string;
     /** Goes into the entries that the call leaves in the record; the service makes one up else. */
     readonly correlationId?: string;
     readonly signal?: AbortSignal;
@@ -73,7 +80,8 @@ export interface ApiClient {
   /**
    * Calls a route and returns its answer. Commands carry an idempotency key and are repeated with
    * it when the connection breaks or the service asks for it. Throws KeyreeveError with the code,
-   * message and hint of the service, `unreachable` or `tls-untrusted`.
+   * message and hint of the service, `unreachable` or `tls-untrusted`; ApprovalPendingError for a
+   * command that others have to approve first.
    */
   call<Id extends CallRouteId>(id: Id, ...request: Arguments<Id>): Promise<ResponseOf<Routes[Id]>>;
   /** Calls a route that answers octets. Never repeated. A cut stream throws `unreachable`. */
@@ -118,6 +126,7 @@ export function createClient(options: ClientOptions): ApiClient {
     const response = await send(prepared);
     const bytes = await collect(response, prepared);
     const status = response.statusCode ?? 0;
+    if (status === 202) throw pendingError(bytes);
     if (status >= 200 && status < 300) return parseAnswer(bytes);
     throw problemError(status, response.headers, bytes);
   }
@@ -148,6 +157,7 @@ export function createClient(options: ClientOptions): ApiClient {
     try {
       const response = await send(prepared);
       const status = response.statusCode ?? 0;
+      if (status === 202) throw pendingError(await collect(response, prepared));
       if (status >= 200 && status < 300) {
         return wholeStream(response, base, digestOf(response.headers['repr-digest']));
       }
@@ -176,6 +186,8 @@ interface LooseRequest {
   readonly query?: Readonly<Record<string, unknown>>;
   readonly body?: unknown;
   readonly idempotencyKey?: string | undefined;
+  readonly approvalId?: string;
+  readonly breakGlass?: string;
   readonly correlationId?: string;
   readonly signal?: AbortSignal;
 }
@@ -220,6 +232,11 @@ function headersOf(
   }
   if (request.idempotencyKey !== undefined && takesKey(route)) {
     headers['idempotency-key'] = request.idempotencyKey;
+  }
+  if (takesKey(route)) {
+    const { approvalId = options.approvalId, breakGlass = options.breakGlass } = request;
+    if (approvalId !== undefined) headers['keyreeve-approval'] = approvalId;
+    if (breakGlass !== undefined) headers['keyreeve-break-glass'] = encodeURIComponent(breakGlass);
   }
   if (request.correlationId !== undefined) headers['x-correlation-id'] = request.correlationId;
   return headers;

@@ -1,6 +1,8 @@
 /** Problem documents (RFC 9457) as errors. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type ErrorCode, errorCodes } from '../api/error-codes.ts';
+import { approvalView } from '../api/routes/approvals.ts';
+import { ApprovalPendingError } from '../server/base/approval-pending.ts';
 import { KeyreeveError } from '../server/base/errors.ts';
 
 /** A text of a stranger is cut to this before it is shown. */
@@ -35,6 +37,38 @@ export function problemError(
   });
 }
 
+/** The answer to a command that others have to approve first; its texts are a stranger's. */
+export function pendingError(body: Uint8Array): KeyreeveError {
+  const answer = approvalView.safeParse(cleaned(parseJson(body)));
+  if (answer.success) return new ApprovalPendingError(answer.data);
+  return new KeyreeveError('internal', 'the answer was HTTP 202, without an approval', {
+    hint: 'Check that the address is that of a Keyreeve service, of the version of this command.',
+  });
+}
+
+/** A value of a stranger without control characters in any of its texts. */
+function cleaned(value: unknown): unknown {
+  if (typeof value === 'string') return withoutControls(value);
+  if (Array.isArray(value)) return value.map(cleaned);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [withoutControls(name), cleaned(member)]),
+  );
+}
+
+function withoutControls(value: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
+  return value.replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+}
+
+function parseJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
 function parseProblem(
   headers: IncomingHttpHeaders,
   body: Uint8Array,
@@ -57,8 +91,7 @@ function isErrorCode(code: unknown): code is ErrorCode {
 /** Control characters of a stranger never reach a terminal. */
 function text(value: unknown): string | undefined {
   if (typeof value !== 'string' || value === '') return undefined;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out.
-  return value.slice(0, textLengthMax).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  return withoutControls(value.slice(0, textLengthMax));
 }
 
 function requestHint(problem: Record<string, unknown>): string | undefined {

@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { Clock } from './base/clock.ts';
 import type { ClockGuard } from './base/clock-guard.ts';
-import { KeyreeveError } from './base/errors.ts';
+import { isKeyreeveError, KeyreeveError } from './base/errors.ts';
 import { newId } from './base/ids.ts';
 import type { Config } from './config/config.ts';
-import type { ModulePlaces } from './hardware/hardware.ts';
+import { type ModulePlaces, requireModuleOf } from './hardware/hardware.ts';
 import { adoptCurrentKey, currentKeyName, type Keys } from './keys/keys.ts';
 import {
   createFileKeystore,
@@ -16,6 +16,7 @@ import {
   nameSealLocation,
   openRootKey,
   openStoreKeys,
+  parseSealLocation,
   type RootKey,
   type RootKeySurroundings,
   RootKeys,
@@ -26,7 +27,10 @@ import {
   sealLocation,
   whereRootKeyIs,
 } from './keystores/keystores.ts';
-import type { Storage } from './storage/storage.ts';
+import { type Storage, underLease } from './storage/storage.ts';
+
+/** How long a node waits for another one that makes the root key: a token takes its time. */
+const firstStartSeconds = 120;
 
 /** The root key, the store keys below it, and what a move of the root key needs. */
 export async function openRootKeys(
@@ -35,15 +39,61 @@ export async function openRootKeys(
   { log, clock, progress }: { log: Logger; clock: Clock; progress: (text: string) => void },
 ) {
   const surroundings = { log, clock, refusedPins: createRefusedPins(storage) };
-  const location = sealLocation(config.seal);
-  const rootKey = await openOrMakeRootKey(storage, location, progress, surroundings);
-  const rootKeys = new RootKeys(rootKey);
-  try {
-    return { rootKeys, surroundings, storeKeys: await openStoreKeys(storage, rootKey, clock) };
-  } catch (error) {
-    await rootKeys.close();
-    throw error;
-  }
+  const open = async () => {
+    const location = sealLocation(config.seal);
+    const rootKey = await openOrMakeRootKey(storage, location, progress, surroundings);
+    try {
+      return { rootKey, storeKeys: await openStoreKeys(storage, rootKey, clock) };
+    } catch (error) {
+      await rootKey.close();
+      throw error;
+    }
+  };
+  // Nodes that start at the same time on an empty database would make a root key each.
+  const isNew = (await sealedFingerprint(storage)) === undefined;
+  const { rootKey, storeKeys } = isNew ? await firstStart(storage, clock, open) : await open();
+  const rootKeys = new RootKeys({
+    rootKey,
+    open: (place) => openMovedRootKey(config, surroundings, storeKeys, place),
+  });
+  return { rootKeys, surroundings, storeKeys };
+}
+
+function firstStart<Result>(storage: Storage, clock: Clock, open: () => Promise<Result>) {
+  const options = { storage, clock, name: 'first start', waitSeconds: firstStartSeconds };
+  const busy = () =>
+    new KeyreeveError(
+      'already-running',
+      'Another node has begun the first start and not ended it.',
+      {
+        hint: 'Look at what it waits for, or stop it; then start again.',
+      },
+    );
+  return underLease({ ...options, busy }, open);
+}
+
+/**
+ * The root key at a place that another node has moved it to, where this host gets there; undefined
+ * where not. What the database says of the place is believed only if the key there opens the store
+ * keys that this node has opened before.
+ */
+async function openMovedRootKey(
+  config: Config,
+  { log, clock, refusedPins }: RootKeySurroundings,
+  storeKeys: StoreKeys,
+  { place, storage }: { place: string; storage: Pick<Storage, 'db'> },
+): Promise<RootKey | undefined> {
+  const allowKeystore = (uri: string) => requireModuleOf(uri, modulePlaces(config));
+  const location = parseSealLocation(place);
+  const rootKey = await openRootKey(location, { log, clock, refusedPins, allowKeystore }).catch(
+    (error: unknown) => {
+      log?.warn({ err: error }, 'the root key was moved to where this node cannot get it');
+      return undefined;
+    },
+  );
+  if (rootKey === undefined || (await storeKeys.areWrappedBy(rootKey, storage))) return rootKey;
+  await rootKey.close();
+  return undefined;
 }
 
 /** A new database gets a root key; one that was sealed needs the one that sealed it. */
@@ -115,13 +165,14 @@ export async function openInstallation(storage: Storage): Promise<string> {
     .executeTakeFirst();
   if (row !== undefined) return row.value;
   const value = newId('ins');
-  await storage.commit({
-    steps: [
-      { query: storage.db.insertInto('meta').values({ name: 'installation', value }).compile() },
-    ],
-    entries: [],
-  });
-  return value;
+  const query = storage.db
+    .insertInto('meta')
+    .values({ name: 'installation', value })
+    .onConflict((conflict) => conflict.column('name').doNothing())
+    .compile();
+  await storage.commit({ steps: [{ query }], entries: [] });
+  // Another node may have been first.
+  return openInstallation(storage);
 }
 
 /** True where it cannot be found out. */
@@ -137,7 +188,13 @@ export function isSameDisk(folder: string, other: string): boolean {
 export async function seedCurrentKey(config: Config, keys: Keys, log: Logger): Promise<void> {
   const name = config.fileKeystore?.currentKeyId;
   if (name === undefined) return;
-  const outcome = await adoptCurrentKey(keys, name);
+  const outcome = await adoptCurrentKey(keys, name).catch((error: unknown) => {
+    // A node that starts at the same time has adopted it.
+    if (!isKeyreeveError(error, 'already-exists') && !isKeyreeveError(error, 'conflict')) {
+      throw error;
+    }
+    return adoptCurrentKey(keys, name);
+  });
   if (outcome === 'adopted') log.info({ file: name }, `${currentKeyName} signs with this key file`);
   if (outcome === 'superseded') {
     log.warn(
@@ -154,11 +211,16 @@ export async function seedCurrentKey(config: Config, keys: Keys, log: Logger): P
 export function withTrustedClock(storage: Storage, guard: ClockGuard): Storage {
   return {
     dialect: storage.dialect,
-    nodeId: storage.nodeId,
+    get nodeId() {
+      return storage.nodeId;
+    },
+    renewNodeId: () => storage.renewNodeId(),
     db: storage.db,
     get epoch() {
       return storage.epoch;
     },
+    epochAge: () => storage.epochAge(),
+    refreshEpoch: () => storage.refreshEpoch(),
     commit: async (write) => {
       if (write.entries.length > 0) guard.require();
       return storage.commit(write);

@@ -3,12 +3,15 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { isHardware } from '../api/storage-classes.ts';
 import { createAccess } from './access/access.ts';
+import { createAlerts, withAlerts } from './alerts/alerts.ts';
+import { createApprovals } from './approvals/approvals.ts';
 import { createRecord, entryEncoder } from './audit/audit.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { ClockGuard, requireClockAfter } from './base/clock-guard.ts';
+import { isKeyreeveError } from './base/errors.ts';
 import { ensurePrivateFolder } from './base/files.ts';
 import { version } from './base/version.ts';
-import { Commands } from './commands/commands.ts';
+import { Commands, type IsOrphan } from './commands/commands.ts';
 import type { Config } from './config/config.ts';
 import { requireLocalKey } from './crypto/crypto.ts';
 import { openHardware, requireModuleOf } from './hardware/hardware.ts';
@@ -20,6 +23,7 @@ import {
 } from './inspection/inspection.ts';
 import { createKeyHandlers, createUse, Keys, settleIntents } from './keys/keys.ts';
 import { secretSealer } from './keystores/keystores.ts';
+import { createNodes } from './nodes/nodes.ts';
 import {
   isSameDisk,
   modulePlaces,
@@ -35,13 +39,23 @@ import {
   createPki,
   destructionGuards,
   openSystemTls,
+  openTicketKeys,
   type SystemTls,
 } from './pki/pki.ts';
 import { createBackups, createRootKeyMoves } from './recovery/recovery.ts';
 import { startRepeating } from './repeating.ts';
-import { firstLoginCode, healthOf, type PublicFileListener, servePublicFiles } from './serving.ts';
+import type { Schedule, Timer } from './schedule/schedule.ts';
+import {
+  firstLoginCode,
+  healthOf,
+  type PublicFileListener,
+  servePublicFiles,
+  stopAll,
+} from './serving.ts';
 import { openStorage } from './storage/storage.ts';
 
+/** Starts of one process, where other nodes start on the same new database. */
+const startAttempts = 5;
 /** The name of the key of the CA behind the service's own HTTPS. */
 const tlsKeyName = 'system/tls';
 
@@ -54,6 +68,8 @@ export interface ServiceOptions {
   readonly checkAnswers?: boolean;
   /** How often the service's own certificate is looked at (3600): for tests. */
   readonly renewalSeconds?: number;
+  /** What wakes the schedule: for tests. */
+  readonly timer?: Timer;
   /** Told what is being done, for people who wait. */
   readonly progress?: (text: string) => void;
 }
@@ -75,12 +91,18 @@ export interface Service {
  * HTTP.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const started: (() => Promise<unknown>)[] = [];
-  try {
-    return await wire(options, (stop) => started.push(stop));
-  } catch (error) {
-    for (const stop of started.reverse()) await stop().catch(() => undefined);
-    throw error;
+  for (let attempt = 1; ; attempt++) {
+    const started: (() => Promise<unknown>)[] = [];
+    try {
+      return await wire(options, (stop) => started.push(stop));
+    } catch (error) {
+      for (const stop of started.reverse()) await stop().catch(() => undefined);
+      // Nodes that start at once on an empty database make the same things: who was second finds
+      // them there.
+      const isSecond =
+        options.config.databaseUrl !== undefined && isKeyreeveError(error, 'conflict');
+      if (!isSecond || attempt === startAttempts) throw error;
+    }
   }
 }
 
@@ -105,8 +127,12 @@ async function wire(
     log,
   });
   onStarted(() => opened.close());
-  const storage = withTrustedClock(opened, guard);
+  const storage = withAlerts(withTrustedClock(opened, guard), clock);
   requireClockAfter(clock, await newestTime(storage));
+  const nodes = createNodes({ storage, clock, log, version: version() });
+  await nodes.start();
+  onStarted(() => nodes.stop());
+  const isOrphan: IsOrphan = (nodeId) => nodes.isGone(nodeId);
 
   // 2. The root key, and the keystores below it.
   const opening = await openRootKeys(config, storage, { log, clock, progress });
@@ -117,6 +143,8 @@ async function wire(
   const hardware = await openHardware({ storage, keystores, clock, log, places });
   onStarted(() => hardware.stop());
   const installationId = await openInstallation(storage);
+  const alerts = createAlerts({ storage, clock, log, sealer: storeKeys, installationId });
+  onStarted(() => alerts.stop());
 
   // 3. Access, commands and keys.
   let tls: SystemTls | undefined;
@@ -128,6 +156,7 @@ async function wire(
     log,
   });
   const { authorise } = access;
+  const approvals = createApprovals({ storage, clock, sealer: storeKeys, authorise });
   const commands = new Commands({
     storage,
     clock,
@@ -135,15 +164,18 @@ async function wire(
     stillAllowed: (caller) => access.stillAllowed(caller),
     sealer: storeKeys,
     requireClock: () => guard.require(),
+    gate: approvals.gate,
   });
   const keys = new Keys({
     storage,
     keystores,
     clock,
     authorise,
+    sealer: storeKeys,
     principalId: (reference) => access.principalId(reference),
     storageTable: config.storageTable,
     destructionGuards: destructionGuards(storage),
+    keystoreGuards: (keystore) => hardware.standing(keystore),
   });
 
   // 4. The record, then what a crash left half done.
@@ -151,8 +183,8 @@ async function wire(
     storage,
     clock,
     installationId,
-    // The lifetime lock lets one process in: its next life takes the lease over at once.
-    holder: installationId,
+    // One process serves SQLite: its next life takes the lease over at once.
+    holder: storage.dialect === 'sqlite' ? installationId : storage.nodeId,
     sealer: secretSealer(storeKeys),
     checkpointFolder: config.checkpoints,
     archives: [config.archive],
@@ -160,7 +192,7 @@ async function wire(
   await record.start();
   onStarted(() => record.stop());
   // Tokens may be away, and nobody waits for them: see below.
-  await settleIntents(keys, { among: ({ kind }) => !isHardware(kind) });
+  await settleIntents(keys, { among: ({ kind }) => !isHardware(kind), isOrphan });
   await seedCurrentKey(config, keys, log);
   const backups = createBackups({
     storage,
@@ -171,14 +203,15 @@ async function wire(
     keyFilesFolder: config.fileKeystore?.folder,
     temporaryFolder: join(config.data, 'tmp'),
   });
-  await backups.settle();
+  backups.clear();
+  await backups.settle(isOrphan);
   const rootKeyMoves = createRootKeyMoves({
     ...{ storage, clock, rootKeys, surroundings },
     allowKeystore: (uri) => requireModuleOf(uri, places),
     dataFolder: config.data,
     checkpoints: config.checkpoints,
   });
-  await rootKeyMoves.settle();
+  await rootKeyMoves.settle(isOrphan);
 
   // 5. Certificates, and TLS of our own.
   const pki = createPki({
@@ -187,7 +220,14 @@ async function wire(
     baseUrl: config.pkiUrl,
   });
   onStarted(() => pki.stop());
-  await pki.settle();
+  await pki.settle(isOrphan);
+  // What a node leaves behind later is settled by those that live.
+  // Each by itself: a token that fails keeps no certificate from being revoked.
+  nodes.onNodeGone(() => settleIntents(keys, { isOrphan }));
+  nodes.onNodeGone(() => backups.settle(isOrphan));
+  nodes.onNodeGone(() => rootKeyMoves.settle(isOrphan));
+  nodes.onNodeGone(() => pki.settle(isOrphan));
+  await pki.start();
   tls = await openSystemTls({
     folder: join(config.data, 'tls'),
     caKey: async () => {
@@ -206,6 +246,7 @@ async function wire(
   // 6. HTTP, with the handlers of every feature.
   const startedAt = clock.now();
   let publicFiles: PublicFileListener | undefined;
+  let repeating: Schedule | undefined;
   const metrics = new ServiceMetrics(storage);
   const http = await createHttpServer({
     handlers: {
@@ -218,6 +259,7 @@ async function wire(
         onUse: (...use) => metrics.countUse(...use),
       }),
       ...access.handlers(commands),
+      ...approvals.handlers(commands),
       ...pki.handlers(commands),
       ...createAuditHandlers({
         record,
@@ -227,7 +269,8 @@ async function wire(
         principalId: (reference) => access.principalId(reference),
         archiveFolder: config.archive,
       }),
-      ...hardware.handlers(authorise, commands),
+      ...hardware.handlers(authorise, commands, access),
+      ...alerts.handlers(authorise, commands),
       ...backups.handlers(commands),
       ...rootKeyMoves.handlers(commands),
       ...createStatusHandler({
@@ -242,18 +285,25 @@ async function wire(
         record,
         tlsExpiresAt: () => tls.expiresAt,
         certificates: () => pki.status(publicFiles?.url),
+        approvals: () => approvals.status(),
+        alerts: () => alerts.status(),
+        nodes: () => nodes.status(),
+        jobs: async () => (await repeating?.jobs()) ?? [],
         authorise,
         clock,
       }),
     },
     authenticate: (call) => access.authenticate(call),
+    freshness: { storage, recheck: (caller) => access.recheck(caller) },
     authorise,
     tls: tls.options,
+    ticketKeys: await openTicketKeys({ storage, sealer: storeKeys, clock }),
     health: () => healthOf(storage, guard),
     metrics: async () => [
       ...(await metrics.samples()),
       ...(await pki.samples()),
       ...hardware.samples(),
+      ...((await repeating?.samples()) ?? []),
     ],
     log,
     clock,
@@ -272,16 +322,29 @@ async function wire(
   onStarted(async () => publicFiles?.close());
 
   // 7. What repeats. What a crash left in a token is settled when the token answers.
-  hardware.watch((keystore) =>
-    settleIntents(keys, { among: (one) => one === keystore, before: startedAt }),
-  );
-  const repeating = startRepeating({
-    ...{ storage, storeKeys, clock, guard, log, keys, access, commands, pki, tls },
+  hardware.watch((keystore) => settleIntents(keys, { among: (one) => one === keystore, isOrphan }));
+  repeating = startRepeating({
+    ...{
+      storage,
+      storeKeys,
+      clock,
+      guard,
+      log,
+      keys,
+      access,
+      approvals,
+      commands,
+      pki,
+      tls,
+      alerts,
+      record,
+    },
     checkpoints: config.checkpoints,
     reloadTls: () => http.reloadTls({ tls: tls.options }),
+    ...(options.timer === undefined ? {} : { timer: options.timer }),
     ...(options.renewalSeconds === undefined ? {} : { renewalSeconds: options.renewalSeconds }),
   });
-  onStarted(() => repeating.stop());
+  onStarted(async () => repeating?.stop());
 
   return {
     url,
@@ -290,14 +353,18 @@ async function wire(
     installationId,
     firstLoginCode: await firstLoginCode(config, storage, tls, clock),
     // What was begun last is ended first: no request loses its storage.
-    stop: async () => {
-      await Promise.all([http.close(), publicFiles?.close()]);
-      await repeating.stop();
-      await pki.stop();
-      await hardware.stop();
-      await record.stop();
-      await rootKeys.close();
-      await storage.close();
-    },
+    stop: () =>
+      stopAll([
+        () => Promise.all([http.close(), publicFiles?.close()]),
+        async () => repeating?.stop(),
+        () => alerts.stop(),
+        () => pki.stop(),
+        () => hardware.stop(),
+        () => record.stop(),
+        () => rootKeys.close(),
+        // Without the database the others notice by themselves.
+        () => nodes.stop().catch(() => undefined),
+        () => storage.close(),
+      ]),
   };
 }

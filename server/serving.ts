@@ -55,3 +55,10 @@ export async function firstLoginCode(
     clock,
   });
 }
+
+/** One after the other: what fails keeps nothing after it open. Rejects with the first failure. */
+export async function stopAll(stops: readonly (() => Promise<unknown>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const stop of stops) await stop().catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}

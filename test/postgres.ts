@@ -1,12 +1,10 @@
-import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { findProgram, skip } from './tools.ts';
-
-const binariesRoot = '/usr/lib/postgresql';
-const commandTimeoutMilliseconds = 60_000;
+import { makeDataFolder } from './postgres-data.ts';
+import { findBinaries, mustRun, serverIdentity } from './postgres-programs.ts';
+import { skip } from './tools.ts';
 
 /** A real PostgreSQL server in a temporary folder, reached through a Unix socket alone. */
 export interface TestPostgres {
@@ -43,7 +41,7 @@ export function startPostgres(t: TestContext): TestPostgres | undefined {
     mustRun(join(binaries, program), parameters, identity, folder);
   const settings = `-k ${folder} -p ${port} -c listen_addresses='' -c log_statement=none`;
 
-  call('initdb', ['-D', dataFolder, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-sync']);
+  makeDataFolder(dataFolder, { binaries, identity, folder });
   const server: TestPostgres = {
     socketFolder: folder,
     port,
@@ -73,54 +71,4 @@ export function startPostgres(t: TestContext): TestPostgres | undefined {
   };
   server.start();
   return server;
-}
-
-/** The newest version that Debian put beside the others, or the one on PATH. */
-function findBinaries(): string | undefined {
-  try {
-    const versions = readdirSync(binariesRoot).sort((a, b) => Number(b) - Number(a));
-    for (const version of versions) {
-      const folder = join(binariesRoot, version, 'bin');
-      if (readdirSync(folder).includes('initdb')) return folder;
-    }
-  } catch {
-    // Not Debian's way of installing it.
-  }
-  const initdb = findProgram('initdb');
-  return initdb === undefined ? undefined : join(initdb, '..');
-}
-
-interface Identity {
-  readonly uid?: number;
-  readonly gid?: number;
-}
-
-/** PostgreSQL refuses to run as root: then it runs as `postgres`, or as `nobody`. */
-function serverIdentity(): Identity {
-  if (process.getuid?.() !== 0) return {};
-  const users = readFileSync('/etc/passwd', 'utf8').split('\n');
-  for (const name of ['postgres', 'nobody']) {
-    const fields = users.find((line) => line.startsWith(`${name}:`))?.split(':');
-    if (fields !== undefined) return { uid: Number(fields[2]), gid: Number(fields[3]) };
-  }
-  return { uid: 65534, gid: 65534 };
-}
-
-function mustRun(
-  program: string,
-  parameters: readonly string[],
-  identity: Identity,
-  folder: string,
-): SpawnSyncReturns<string> {
-  const result = spawnSync(program, parameters, {
-    ...identity,
-    cwd: folder,
-    encoding: 'utf8',
-    // The server inherits these: an open pipe would keep spawnSync waiting for it.
-    stdio: program.endsWith('pg_ctl') ? 'ignore' : 'pipe',
-    timeout: commandTimeoutMilliseconds,
-    env: { PATH: process.env.PATH ?? '', LC_ALL: 'C.UTF-8', HOME: folder },
-  });
-  if (result.status === 0) return result;
-  throw new Error(`${program} failed (${result.status}): ${result.stderr ?? result.error}`);
 }

@@ -1,11 +1,13 @@
 // `npm test [file, folder or word ...]` and, with --long, `npm run test:long`.
+import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { installDebianPackages } from './testing/debian-packages.ts';
 import { closingReport, fileReport } from './testing/report.ts';
 import { runFiles } from './testing/run-files.ts';
 import { selectTestFiles } from './testing/select-files.ts';
 
-const concurrency = 2;
+// One more than processors: a file often waits, for a disk, a lease or a token.
+const concurrency = availableParallelism() + 1;
 const fileLimitSeconds = 8 * 60;
 const longFileLimitSeconds = 2 * 60 * 60;
 

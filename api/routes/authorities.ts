@@ -212,8 +212,8 @@ export const authorityRoutes = {
     body: z.strictObject({
       name: fields.keyName,
       /** PKCS#8, PKCS#1 or SEC 1 as PEM; left out, the key is adopted where it lies. */
-      key: pem.optional(),
-      passphrase: z.string().max(1024).optional(),
+      key: pem.meta({ secret: true }).optional(),
+      passphrase: z.string().max(1024).meta({ secret: true }).optional(),
       /** The key as `keystore` calls it, which holds it already. */
       object: fields.objectLabel.optional(),
       objectId: fields.objectId.optional(),

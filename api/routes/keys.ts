@@ -62,11 +62,11 @@ export const keyCreateBody = z.strictObject(making);
 export const keyImportBody = z.strictObject({
   ...making,
   /** PKCS#8, SEC 1 or PKCS#1 as PEM or DER, or the raw secret key; base64. */
-  material: z.string().max(200_000).optional(),
+  material: z.string().max(200_000).meta({ secret: true }).optional(),
   /** Opens an encrypted PEM. */
-  passphrase: z.string().max(1024).optional(),
+  passphrase: z.string().max(1024).meta({ secret: true }).optional(),
   /** The key wrapped for a Keyreeve key of purpose `wrap`, by `rsa-aes-kwp` or `aes-kwp`; base64. */
-  wrapped: z.string().max(200_000).optional(),
+  wrapped: z.string().max(200_000).meta({ secret: true }).optional(),
   wrappingKey: fields.keyReference.optional(),
   wrappingScheme: z.string().max(60).optional(),
 });

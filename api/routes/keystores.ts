@@ -6,6 +6,8 @@ import type { RouteDefinition } from '../route.ts';
 const uriLengthMax = 4096;
 const variablesMax = 20;
 const deadlineSecondsMax = 30;
+const reviewDaysMax = 366;
+const noteLengthMax = 1000;
 export const deadlineSecondsDefault = 1;
 
 /** The name of a keystore that is added: it stands in policies and on command lines. */
@@ -16,6 +18,21 @@ const name = z.string().min(1).max(60);
 
 const kind = z.enum(['wrapped', 'file', 'pkcs11', 'group']);
 const assurance = z.enum(assuranceNames);
+const digest = z.string().regex(/^[0-9a-f]{64}$/, 'a SHA-256 in lower-case hex');
+
+const reviewEveryDays = z.int().min(1).max(reviewDaysMax);
+
+/** When it is to be reviewed, and was, who has access to what lies in a keystore. */
+const keystoreReview = z.object({
+  /** Null: at no fixed times. */
+  everyDays: z.number().nullable(),
+  dueAt: fields.time.nullable(),
+  /** Keys there are neither made nor destroyed nor exported meanwhile. */
+  isOverdue: z.boolean(),
+  lastAt: fields.time.nullable(),
+  lastBy: z.string().nullable(),
+});
+export type KeystoreReview = z.output<typeof keystoreReview>;
 
 /** What a keystore is, and how it is. */
 export const keystoreView = z.object({
@@ -40,6 +57,8 @@ export const keystoreView = z.object({
   reason: z.string().nullable(),
   /** Keys with a version that is not destroyed. */
   keys: z.number(),
+  /** Null for those of the configuration. */
+  review: keystoreReview.nullable(),
   createdAt: fields.time.nullable(),
   revision: z.number(),
 });
@@ -99,6 +118,36 @@ const keystoreDetails = z.object({
 export const keystoreShowView = keystoreView.extend(keystoreDetails.shape);
 export type KeystoreShowView = z.output<typeof keystoreShowView>;
 
+/** What a principal may do, and in which folders: with one key there at least. */
+const accessRight = z.object({
+  actions: z.array(z.string()),
+  /** Empty for what is no matter of folders. */
+  folders: z.array(z.string()),
+});
+
+/** Who may do what with the keys of a keystore, by the access rules in force. */
+export const keystoreAccess = z.object({
+  keystore: z.string(),
+  /** Keys in it, in others of the same token, and in the groups that it is a member of. */
+  keys: z.number(),
+  /** The folders that were asked about: `""` is the top. */
+  folders: z.array(z.string()),
+  principals: z.array(
+    z.object({
+      id: z.string(),
+      name: z.string(),
+      kind: z.string(),
+      roles: z.array(z.string()),
+      rights: z.array(accessRight),
+    }),
+  ),
+  /** False where there is more than is looked at. */
+  isComplete: z.boolean(),
+  /** SHA-256 of all the above but the count, in canonical JSON: what a review vouches for. */
+  digest: digest,
+});
+export type KeystoreAccess = z.output<typeof keystoreAccess>;
+
 const keystoreParams = z.strictObject({ keystore: name });
 
 /** The native API's routes of keystores. */
@@ -120,6 +169,7 @@ export const keystoreRoutes = {
         .record(z.string().max(100), z.string().max(uriLengthMax))
         .refine((all) => Object.keys(all).length <= variablesMax, `more than ${variablesMax}`)
         .default({}),
+      reviewEveryDays: reviewEveryDays.optional(),
     }),
     response: keystoreShowView,
     status: 201,
@@ -136,6 +186,7 @@ export const keystoreRoutes = {
       secondary: name,
       /** A member that has work and answers nothing for so long is taken for away. */
       deadlineSeconds: z.int().min(1).max(deadlineSecondsMax).default(deadlineSecondsDefault),
+      reviewEveryDays: reviewEveryDays.optional(),
     }),
     response: keystoreShowView,
     status: 201,
@@ -176,6 +227,42 @@ export const keystoreRoutes = {
     params: keystoreParams,
     body: z.strictObject({}),
     response: keystoreDrill,
+  },
+  'keystore.update': {
+    method: 'PATCH',
+    path: '/api/v1/keystores/:keystore',
+    summary: 'Change how often the access to a keystore is reviewed',
+    authentication: 'token',
+    kind: 'command',
+    params: keystoreParams,
+    body: z.strictObject({
+      /** Null: at no fixed times. Less often is refused while a review is overdue. */
+      reviewEveryDays: reviewEveryDays.nullable(),
+    }),
+    response: keystoreShowView,
+  },
+  'keystore.access': {
+    method: 'GET',
+    path: '/api/v1/keystores/:keystore/access',
+    summary: 'Who may do what with the keys of a keystore: what a review looks at',
+    authentication: 'token',
+    kind: 'read',
+    params: keystoreParams,
+    response: keystoreAccess,
+  },
+  'keystore.review': {
+    method: 'POST',
+    path: '/api/v1/keystores/:keystore/review',
+    summary: 'Vouch for who has access to a keystore, as it was shown',
+    authentication: 'token',
+    kind: 'command',
+    params: keystoreParams,
+    body: z.strictObject({
+      /** Of the list that was looked at; one that is out of date is refused. */
+      digest: digest,
+      note: z.string().max(noteLengthMax).optional(),
+    }),
+    response: z.object({ review: keystoreReview, access: keystoreAccess }),
   },
   'keystore.remove': {
     method: 'DELETE',

@@ -37,6 +37,9 @@ export const systemRoutes = {
           kind: z.string(),
           ready: z.boolean(),
           reason: z.string().nullable(),
+          /** By when it is to be reviewed who has access; null where no review is demanded. */
+          reviewDueAt: fields.time.nullable(),
+          reviewOverdue: z.boolean(),
         }),
       ),
       record: z.object({
@@ -69,7 +72,59 @@ export const systemRoutes = {
           z.object({ ca: z.string(), version: z.number(), since: fields.time, reason: z.string() }),
         ),
       }),
+      /** The processes that serve the database. */
+      nodes: z.array(
+        z.object({
+          id: z.string(),
+          /** Host and process. */
+          name: z.string(),
+          version: z.string(),
+          startedAt: fields.time,
+          /** When the database last heard of it. */
+          seenAt: fields.time,
+          /** The one that answers. */
+          isThis: z.boolean(),
+        }),
+      ),
+      /** What the service does by itself, again and again. */
+      jobs: z.array(
+        z.object({
+          name: z.string(),
+          /** Done by each node for itself (shown: the one that answers), or by one for all. */
+          scope: z.enum(['each-node', 'one-node']),
+          everySeconds: z.number(),
+          /** Where it ran last. */
+          node: z.string().nullable(),
+          startedAt: fields.time.nullable(),
+          succeededAt: fields.time.nullable(),
+          nextAt: fields.time.nullable(),
+          /** In a row. */
+          failures: z.number(),
+          reason: z.string().nullable(),
+        }),
+      ),
       backup: z.object({ lastAt: fields.time.nullable() }),
+      approvals: z.object({
+        /** 0 where no rules are in force. */
+        rulesVersion: z.number(),
+        /** Requests that wait until others agree, those of break-glass included. */
+        open: z.number(),
+        breakGlass: z.number(),
+      }),
+      alerts: z.object({
+        /** Alerts that were not handed to their targets yet. */
+        waiting: z.number(),
+        targets: z.array(
+          z.object({
+            name: z.string(),
+            kind: z.string(),
+            waiting: z.number(),
+            deliveredAt: fields.time.nullable(),
+            failingSince: fields.time.nullable(),
+            reason: z.string().nullable(),
+          }),
+        ),
+      }),
       tls: z.object({ expiresAt: fields.time }),
       epoch: z.number(),
     }),
@@ -84,7 +139,7 @@ export const systemRoutes = {
       /** age recipients (`age1...`). */
       recipients: z.array(z.string().max(200)).min(1).max(20).optional(),
       /** Or a passphrase: an OpenPGP message that gpg alone opens. */
-      passphrase: z.string().min(12).max(1024).optional(),
+      passphrase: z.string().min(12).max(1024).meta({ secret: true }).optional(),
       label: fields.line(200).default(''),
     }),
     response: 'stream',

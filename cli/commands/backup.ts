@@ -26,6 +26,7 @@ export function addBackupCommands(program: Command, state: RunState): void {
   opening(backup.command('restore'))
     .description('restore into an empty data folder, with the root key there; on this machine')
     .option('--revoke-tokens', 'let no token of before work any more')
+    .option('--without-alerts', 'leave out who is told of alerts, and what waits for them: a drill')
     .action(act(state, restoreFile));
   program
     .command('upgrade')
@@ -108,6 +109,7 @@ interface VerifyOptions extends OpenOptions {
 
 interface RestoreOptions extends OpenOptions {
   readonly revokeTokens?: boolean;
+  readonly withoutAlerts?: boolean;
 }
 
 async function verifyFile(tools: Tools, options: VerifyOptions, file: string): Promise<void> {
@@ -135,9 +137,12 @@ async function restoreFile(tools: Tools, options: RestoreOptions, file: string):
   const { restoreBackup } = await import('../../server/recovery/recovery.ts');
   using unlock = await unlockOf(tools, options);
   const config = await configOf(tools);
-  const revokeTokens = options.revokeTokens === true;
+  const choices = {
+    revokeTokens: options.revokeTokens === true,
+    withoutAlerts: options.withoutAlerts === true,
+  };
   const from = file === '-' ? { source: tools.context.standardInput } : { file };
-  const result = await restoreBackup({ ...from, ...unlock.options, config, revokeTokens });
+  const result = await restoreBackup({ ...from, ...unlock.options, config, ...choices });
   const { output } = tools;
   output.data(result);
   output.note(`restored the backup of ${result.createdAt} into ${config.data}`);

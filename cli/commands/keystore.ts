@@ -6,6 +6,13 @@ import { act, type RunState, type Tools } from '../act.ts';
 import { gather } from '../arguments.ts';
 import { parseDuration } from '../durations.ts';
 import { type ExitCode, exitCodes } from '../exit-codes.ts';
+import {
+  dueText,
+  lastReviewText,
+  parseDays,
+  reviewKeystore,
+  updateKeystore,
+} from '../keystores/review.ts';
 
 export function addKeystoreCommands(program: Command, state: RunState): void {
   const keystore = program
@@ -18,6 +25,7 @@ export function addKeystoreCommands(program: Command, state: RunState): void {
     .requiredOption('--uri <uri>', 'token, module and PIN file as a PKCS #11 URI (RFC 7512)')
     .option('--assurance <level>', 'its certified level, such as fips-140-2-level-3')
     .option('--env <name=value>', 'a variable for the module; several times', gather)
+    .option('--review-every-days <days>', 'who has access is reviewed so often, such as 90')
     .action(act(state, addKeystore));
   keystore
     .command('group')
@@ -26,6 +34,7 @@ export function addKeystoreCommands(program: Command, state: RunState): void {
     .requiredOption('--primary <keystore>', 'makes the keys, and is used while it answers')
     .requiredOption('--secondary <keystore>', 'takes them in, and is used when the other is away')
     .option('--deadline <duration>', 'a member that answers nothing for so long is away', '1s')
+    .option('--review-every-days <days>', 'who has access is reviewed so often, such as 90')
     .action(act(state, makeGroup));
   keystore
     .command('list')
@@ -47,6 +56,20 @@ export function addKeystoreCommands(program: Command, state: RunState): void {
     .argument('<name>', 'its name')
     .action(act(state, drillKeystore));
   keystore
+    .command('update')
+    .description('change how often it is reviewed who has access')
+    .argument('<name>', 'its name')
+    .requiredOption('--review-every-days <days>', 'so often; or none, for at no fixed times')
+    .action(act(state, updateKeystore));
+  keystore
+    .command('review')
+    .description('look at who may do what with its keys, and vouch for that')
+    .argument('<name>', 'its name')
+    .option('--note <text>', 'what was found, for the record')
+    .option('--look', 'show who has access, and vouch for nothing')
+    .option('--yes', 'do not ask')
+    .action(act(state, reviewKeystore));
+  keystore
     .command('remove')
     .description('take a keystore without keys out of use; the token is left as it is')
     .argument('<name>', 'its name')
@@ -57,14 +80,16 @@ interface AddOptions {
   readonly uri: string;
   readonly assurance?: string;
   readonly env?: string[];
+  readonly reviewEveryDays?: string;
 }
 
 async function addKeystore(tools: Tools, options: AddOptions, name: string): Promise<void> {
-  const { uri, assurance, env } = options;
+  const { uri, assurance, env, reviewEveryDays } = options;
   const made = await tools.client().call('keystore.add', {
     body: {
       ...{ name, uri, environment: parseVariables(env ?? []) },
       ...(assurance === undefined ? {} : { assurance: parseAssurance(assurance) }),
+      ...(reviewEveryDays === undefined ? {} : { reviewEveryDays: parseDays(reviewEveryDays) }),
     },
   });
   tools.output.data(made);
@@ -76,12 +101,16 @@ interface GroupOptions {
   readonly primary: string;
   readonly secondary: string;
   readonly deadline: string;
+  readonly reviewEveryDays?: string;
 }
 
 async function makeGroup(tools: Tools, options: GroupOptions, name: string): Promise<void> {
-  const { primary, secondary, deadline } = options;
+  const { primary, secondary, deadline, reviewEveryDays } = options;
   const made = await tools.client().call('keystore.group', {
-    body: { name, primary, secondary, deadlineSeconds: parseDuration(deadline) },
+    body: {
+      ...{ name, primary, secondary, deadlineSeconds: parseDuration(deadline) },
+      ...(reviewEveryDays === undefined ? {} : { reviewEveryDays: parseDays(reviewEveryDays) }),
+    },
   });
   tools.output.data(made);
   printKeystore(tools, made);
@@ -92,12 +121,13 @@ async function listKeystores(tools: Tools): Promise<void> {
   const list = await tools.client().call('keystore.list', {});
   tools.output.data(list);
   tools.output.table(
-    ['NAME', 'KIND', 'STATE', 'KEYS', 'WHAT'],
+    ['NAME', 'KIND', 'STATE', 'KEYS', 'REVIEW', 'WHAT'],
     list.items.map((one) => [
       one.name,
       one.kind,
       one.ready ? 'ready' : 'away',
       String(one.keys),
+      one.review?.isOverdue === true ? 'overdue' : (one.review?.dueAt?.slice(0, 10) ?? ''),
       one.group === null
         ? (one.uri ?? '')
         : `${one.group.primary}, ${one.group.secondary} (now: ${one.group.active})`,
@@ -161,6 +191,8 @@ function printKeystore(tools: Tools, one: KeystoreShowView): void {
     ['works now', group === null ? undefined : group[group.active]],
     ['failovers', group === null ? undefined : String(one.failovers)],
     ['keys', String(one.keys)],
+    ['review', dueText(one.review)],
+    ['last review', lastReviewText(one.review)],
     ['not in both', one.unmirrored === null ? undefined : unmirroredText(one.unmirrored)],
     ['sessions', figures === null ? undefined : String(figures.sessions)],
     ['restarts', figures === null ? undefined : String(figures.restarts)],

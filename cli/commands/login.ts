@@ -7,6 +7,7 @@ import { fetchPinnedCa } from '../../client/pin.ts';
 import { isKeyreeveError, KeyreeveError } from '../../server/base/errors.ts';
 import { act, type RunState, type Tools } from '../act.ts';
 import { readText } from '../files.ts';
+import { printJobs } from '../jobs-view.ts';
 import type { Output } from '../output.ts';
 import { prepareProfile, profilePath, readProfile, writeProfile } from '../profile.ts';
 import { version } from '../version.ts';
@@ -97,8 +98,13 @@ function printStatus(
     ['installation', answer.installation],
     ['you', principal],
     ['database', `${database.dialect}, ${readiness(database)}`],
+    ...answer.nodes.map((node) => [`node ${node.name}`, nodeNote(node)] as const),
     ...keystores.map(
-      (store) => [`keystore ${store.name}`, `${store.kind}, ${readiness(store)}`] as const,
+      (store) =>
+        [
+          `keystore ${store.name}`,
+          `${store.kind}, ${readiness(store)}${reviewNote(store)}`,
+        ] as const,
     ),
     ['root key', `${rootKey.kind} ${rootKey.location}, ${rootKey.fingerprint}`],
     ['root key away', rootKey.reason ?? undefined],
@@ -117,10 +123,30 @@ function printStatus(
     ['public files', publicFiles(publication)],
     ['next CRL', nextCrl(publication)],
     ['last backup', answer.backup.lastAt ?? 'none'],
+    ...answer.alerts.targets.map((target) => [`alerts ${target.name}`, alertNote(target)] as const),
     ['certificate', `until ${answer.tls.expiresAt}`],
   ]);
+  printJobs(output, answer.jobs);
 }
 
+function nodeNote({ version, startedAt, seenAt, isThis }: NodeStatus): string {
+  const seen = isThis ? 'this one' : `seen ${seenAt}`;
+  return `version ${version}, since ${startedAt}, ${seen}`;
+}
+
+function reviewNote({ reviewDueAt, reviewOverdue }: KeystoreStatus): string {
+  if (reviewDueAt === null) return '';
+  return `, review ${reviewOverdue ? 'overdue since' : 'due'} ${reviewDueAt}`;
+}
+
+function alertNote({ kind, waiting, deliveredAt, failingSince, reason }: AlertStatus): string {
+  const last = `${kind}, ${waiting} waiting, last delivered ${deliveredAt ?? 'never'}`;
+  return failingSince === null ? last : `${last}, FAILING since ${failingSince}: ${reason ?? ''}`;
+}
+
+type AlertStatus = ResponseOf<Routes['status']>['alerts']['targets'][number];
+type NodeStatus = ResponseOf<Routes['status']>['nodes'][number];
+type KeystoreStatus = ResponseOf<Routes['status']>['keystores'][number];
 type PublicationStatus = ResponseOf<Routes['status']>['publication'];
 
 function publicFiles({ url, base }: PublicationStatus): string {

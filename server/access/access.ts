@@ -16,6 +16,13 @@ import { ClientCertificates } from './client-certificates.ts';
 import type { IncomingCall } from './credential.ts';
 import { Credentials } from './credentials.ts';
 import { enrolmentHandlers } from './enrolment.ts';
+import {
+  findHolders,
+  foldersNamedByRules,
+  type Holders,
+  keysNamedByRules,
+  type Question,
+} from './holders.ts';
 import { type LoginLog, loginHandlers } from './login.ts';
 import { Principals, principalNotFound } from './principals.ts';
 import { defaultRateLimits, LoginAttempts, type RateLimits, WrongTokens } from './rate-limits.ts';
@@ -69,6 +76,12 @@ export interface Access {
   stillAllowed(caller: Caller): readonly Step[];
   /** The id of a principal by id or name. Error: `not-found`. */
   principalId(reference: string): Promise<string>;
+  /** Which active principals may do what of a list, by the rules in force: for access reviews. */
+  holders(questions: readonly Question[]): Promise<Holders>;
+  /** The keys that the rules in force name by their id. */
+  namedKeys(): Promise<readonly string[]>;
+  /** The folders that they name. */
+  namedFolders(): Promise<readonly string[]>;
   handlers(commands: Commands): Handlers<AccessRouteId>;
   /**
    * Calls `changed` with the certificates (PEM) of the CAs that log clients in: now, and whenever
@@ -114,6 +127,9 @@ export function createAccess(options: AccessOptions): Access {
       if (row === undefined) throw principalNotFound(reference);
       return row.id;
     },
+    holders: (questions) => findHolders(store, rules, questions),
+    namedKeys: () => keysNamedByRules(rules),
+    namedFolders: () => foldersNamedByRules(rules),
     handlers: (commands) => ({
       ...loginHandlers({ storage, store, clock, credentials, attempts, loginCodeFile, log }),
       ...principals.handlers(commands),

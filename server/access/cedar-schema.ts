@@ -28,6 +28,7 @@ function resourceTypes(action: Action): string {
   if (isAboutAuthorities(action)) return 'Key, Folder, System';
   if (action.startsWith('principal.')) return 'Principal, System';
   if (action.startsWith('token.')) return 'Token, System';
+  if (action === 'approval.decide' || action === 'approval.withdraw') return 'Principal, System';
   return 'System';
 }
 

@@ -50,7 +50,8 @@ export async function addAuthority(
         ...{ id: caId, name, folder: name.slice(0, Math.max(0, name.lastIndexOf('/'))) },
         ...{ purpose: 'ca', algorithm: 'p-256', schemes_json: '[]', policy_json: '{}' },
         ...{ labels_json: '{}', owner_id: newId('prn'), keystore: 'wrapped', current_version: 1 },
-        ...{ created_at: now, destroy_at: null, rotation_due_at: null, revision: 1 },
+        ...{ created_at: now, destroy_at: null, revision: 1 },
+        ...{ rotation_due_at: null, rotation_told: null },
       }),
       insert('key_version', {
         ...{ key_id: caId, version: 1, algorithm: 'p-256', state: 'active', public_key: null },
@@ -60,13 +61,15 @@ export async function addAuthority(
       }),
       insert('ca', {
         ...{ key_id: caId, subject: Buffer.alloc(0), subject_text: made.x509.subject },
+        subject_folded: null,
         ...{ parent_id: parent?.caId ?? null, state: 'active', settings_json: '{}' },
         ...{ created_at: now, revision: 1 },
       }),
       insert('certificate', rowOf(made, parent?.caId ?? caId)),
       insert('ca_version', {
         ...{ key_id: caId, version: 1, certificate_id: made.id, crl_number: 0 },
-        ...{ crl_due_at: null, crl_published_at: null },
+        ...{ crl_due_at: null, crl_published_at: null, expiry_told: null },
+        ...{ crl_claimed_by: null, crl_claimed_until: null },
       }),
     ],
     entries: [],

@@ -33,9 +33,13 @@ export class RulesInForce {
     this.#storage = storage;
   }
 
-  /** Reads the rules again where the epoch has risen since. */
+  /**
+   * Reads the rules again where the epoch has risen since. What rises while they are read is for who
+   * comes then: under many changes nobody would ever be through.
+   */
   async refresh(): Promise<void> {
-    while (this.#epoch < this.#storage.epoch || this.#current === undefined) {
+    const { epoch } = this.#storage;
+    while (this.#epoch < epoch || this.#current === undefined) {
       this.#loading ??= this.#load().finally(() => {
         this.#loading = undefined;
       });

@@ -49,7 +49,7 @@ export class LiveRecord implements AuditRecord {
   async start(): Promise<void> {
     const tree = await readTree(this.#options.storage.db);
     if (tree === undefined) await this.#begin();
-    else await this.#checkPublished(tree);
+    else await this.#checkPublished(tree.origin);
     this.#sequencer.start();
     this.#publisher?.start();
   }
@@ -210,9 +210,11 @@ export class LiveRecord implements AuditRecord {
   }
 
   /** A database older than its own checkpoint would sign a second history under the same name. */
-  async #checkPublished(tree: TreeRow): Promise<void> {
-    const latest = await this.#latest(tree.origin);
+  async #checkPublished(origin: string): Promise<void> {
+    const latest = await this.#latest(origin);
     if (latest === undefined) return;
+    // Read after the checkpoint: other nodes publish to the same folder, and the record grows.
+    const tree = await this.#tree();
     if (latest.size <= tree.size) {
       const root = await this.#prove((prover) => prover.root(latest.size));
       if (root.equals(latest.root)) return;

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
@@ -85,9 +86,11 @@ export async function thinPublished(folder: string, origin: string, now: number)
   let dayAfter: number | undefined;
   for (const name of names.reverse()) {
     const path = join(place, name);
-    const time = (await stat(path)).mtimeMs;
+    const time = (await stat(path).catch(() => undefined))?.mtimeMs;
+    // Another node that shares the folder was quicker.
+    if (time === undefined) continue;
     const day = Math.floor(time / 86_400_000);
-    if (now - time > keepAllSeconds * 1000 && day === dayAfter) await rm(path);
+    if (now - time > keepAllSeconds * 1000 && day === dayAfter) await rm(path, { force: true });
     dayAfter = day;
   }
 }
@@ -163,7 +166,8 @@ export async function writeDurably(
   name: string,
   content: string | Uint8Array,
 ): Promise<void> {
-  const temporary = join(folder, `.${name}.${process.pid}.tmp`);
+  // Nodes may share a folder, and processes of two hosts their number.
+  const temporary = join(folder, `.${name}.${process.pid}-${randomUUID()}.tmp`);
   const handle = await open(temporary, 'w', 0o600);
   try {
     await handle.writeFile(content);

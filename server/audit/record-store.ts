@@ -62,6 +62,12 @@ export async function readTail(db: Database, limit: number): Promise<TailRow[]> 
   return rows.map((row) => ({ ...row, id: Number(row.id) }));
 }
 
+/** Whether any entry waits for its place. */
+export async function hasTail(db: Database): Promise<boolean> {
+  const row = await db.selectFrom('entry_tail').select('id').limit(1).executeTakeFirst();
+  return row !== undefined;
+}
+
 /** The newest entries without a place, newest first. */
 export async function readTailBackwards(db: Database, limit: number): Promise<TailRow[]> {
   const rows = await db

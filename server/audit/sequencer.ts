@@ -14,6 +14,7 @@ import { openCheckpoint } from './note.ts';
 import { type Placement, place, type TreeEdge, type Unplaced } from './placement.ts';
 import {
   deleteTailSteps,
+  hasTail,
   makeTreeStep,
   moveTreeStep,
   placementSteps,
@@ -33,8 +34,13 @@ const pauseMilliseconds = 500;
 /** Pause after a run that failed. */
 const faultPauseMilliseconds = 1000;
 const leaseName = 'sequencer';
-const leaseTtlSeconds = 15;
-const leaseRenewalSeconds = 5;
+/**
+ * How long entries may wait for their places after a node was killed. Ends are compared by the
+ * clocks of different hosts: one that is ahead takes the lease too early, which costs the other a
+ * refused write and nothing else, since every write carries the fence.
+ */
+const leaseTtlSeconds = 5;
+const leaseRenewalSeconds = 2;
 
 export interface SequencerOptions {
   readonly storage: Storage;
@@ -160,6 +166,10 @@ export class Sequencer {
   async #runOnce(): Promise<Run> {
     const { storage } = this.#options;
     const limit = batchLimit(this.#position?.tree?.size ?? 0);
+    // Those who wait for the lease of another do not read what that one reads.
+    const isWaiting = this.#lease === undefined;
+    if (isWaiting && !(await hasTail(storage.db))) return nothingPlaced;
+    if (isWaiting && !(await this.#holdLease())) return nothingPlaced;
     const rows = await readTail(storage.db, limit);
     if (rows.length === 0 || !(await this.#holdLease())) return nothingPlaced;
     try {

@@ -1,13 +1,14 @@
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { KeyreeveError } from './errors.ts';
 import {
+  alreadyThere,
   newPartial,
   partialsAmong,
   privateFileMode,
   privateFolderMode,
   refuseLax,
+  withoutLinks,
 } from './files.ts';
 
 /** The functions of `files.ts` for disks that may hang: the event loop does not wait for them. */
@@ -48,11 +49,7 @@ export async function writeFileDurably(
   content: Uint8Array | string,
   options: { mode?: number; exclusive?: boolean } = {},
 ): Promise<void> {
-  if (options.exclusive && (await exists(path))) {
-    throw new KeyreeveError('already-exists', `${path} exists already.`, {
-      hint: 'Choose another name, or move the file away.',
-    });
-  }
+  if (options.exclusive && (await exists(path))) throw alreadyThere(path);
   const temporary = newPartial(path);
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
   try {
@@ -60,12 +57,25 @@ export async function writeFileDurably(
       await file.writeFile(content);
       await file.sync();
     });
-    await rename(temporary, path);
+    if (options.exclusive) await publishNew(temporary, path);
+    else await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
   }
   await flushFolder(dirname(path));
+}
+
+async function publishNew(temporary: string, path: string): Promise<void> {
+  try {
+    await link(temporary, path);
+    await rm(temporary);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw alreadyThere(path);
+    if (!withoutLinks.includes(code ?? '')) throw error;
+    await rename(temporary, path);
+  }
 }
 
 export async function flushFolder(path: string): Promise<void> {

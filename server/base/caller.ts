@@ -1,4 +1,6 @@
 import type { Action } from '../../api/actions.ts';
+import type { DualControl } from '../../api/fields.ts';
+import type { RouteId } from '../../api/routes.ts';
 
 /**
  * What a credential rests on. Made and read by `access` alone; others hand it on with the caller.
@@ -45,6 +47,28 @@ export interface Caller {
   readonly epoch: number;
   /** Without it, `access` allows nothing. */
   readonly standing?: Standing;
+  /** Told of each commit of the call that looked at the caller's rights; set by the door. */
+  readonly settle?: (settled: Settled) => void;
+  /** The request of a command: what others may have to approve. One object for one request. */
+  readonly request?: CommandRequest;
+}
+
+/** A commit that the answer of a call rests on. */
+export interface Settled {
+  readonly epoch: number;
+  /** Milliseconds since it was begun: the rights stood after that. */
+  age(): number;
+}
+
+/** A command as it was asked for, validated: what approvers see, and what runs. */
+export interface CommandRequest {
+  readonly route: RouteId;
+  readonly params: unknown;
+  readonly body: unknown;
+  /** The approval that the caller means; found by the request itself where left out. */
+  readonly approvalId?: string | undefined;
+  /** Why it cannot wait for the ordinary approvals. */
+  readonly breakGlass?: string | undefined;
 }
 
 /** What an action is asked of: typed facts that the access rules look at, never string paths. */
@@ -57,6 +81,12 @@ export type Resource =
       readonly purpose: string;
       readonly ownerId: string;
       readonly labels: Readonly<Record<string, string>>;
+      /** Of a key that is there: every change raises it. */
+      readonly revision?: number;
+      /** Where its versions lie, or the first one will. */
+      readonly keystores?: readonly string[];
+      /** What its own policy puts under dual control. */
+      readonly dualControl?: DualControl;
     }
   | { readonly type: 'folder'; readonly folder: string }
   | { readonly type: 'principal'; readonly id: string }

@@ -11,7 +11,13 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
 };
 
+// Entries of one millisecond are many under load, and writing the time costs more than finding it.
+let formatted = { milliseconds: 0, text: new Date(0).toISOString() };
+
 /** RFC 3339 with milliseconds in UTC, as everywhere in API and record. */
 export function formatTime(milliseconds: number): string {
-  return new Date(milliseconds).toISOString();
+  if (milliseconds !== formatted.milliseconds) {
+    formatted = { milliseconds, text: new Date(milliseconds).toISOString() };
+  }
+  return formatted.text;
 }

@@ -4,6 +4,7 @@ import {
   constants,
   fstatSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -80,11 +81,7 @@ export function writeFileDurably(
   content: Uint8Array | string,
   options: { mode?: number; exclusive?: boolean } = {},
 ): void {
-  if (options.exclusive && exists(path)) {
-    throw new KeyreeveError('already-exists', `${path} exists already.`, {
-      hint: 'Choose another name, or move the file away.',
-    });
-  }
+  if (options.exclusive && exists(path)) throw alreadyThere(path);
   const temporary = newPartial(path);
   const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content;
   try {
@@ -99,12 +96,35 @@ export function writeFileDurably(
     } finally {
       closeSync(file);
     }
-    renameSync(temporary, path);
+    if (options.exclusive) publishNew(temporary, path);
+    else renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
   }
   flushFolder(dirname(path));
+}
+
+/** A link, unlike a renaming, never replaces what another process put there meanwhile. */
+function publishNew(temporary: string, path: string): void {
+  try {
+    linkSync(temporary, path);
+    rmSync(temporary);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') throw alreadyThere(path);
+    if (!withoutLinks.includes(code ?? '')) throw error;
+    renameSync(temporary, path);
+  }
+}
+
+/** What file systems without hard links say. */
+export const withoutLinks: readonly string[] = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'];
+
+export function alreadyThere(path: string): KeyreeveError {
+  return new KeyreeveError('already-exists', `${path} exists already.`, {
+    hint: 'Choose another name, or move the file away.',
+  });
 }
 
 /** The temporary files that a crash in the middle of `writeFileDurably` left for this path. */

@@ -27,8 +27,13 @@ export class LruMap<Key, Value> {
     }
   }
 
-  delete(key: Key): void {
-    this.#map.delete(key);
+  /** True where it was there. */
+  delete(key: Key): boolean {
+    return this.#map.delete(key);
+  }
+
+  keys(): IterableIterator<Key> {
+    return this.#map.keys();
   }
 
   clear(): void {

@@ -1,66 +1,35 @@
 import { createHash } from 'node:crypto';
 import type { Insertable } from 'kysely';
 import type { Action } from '../../api/actions.ts';
-import type { EntryDraft, EntryField, EntryKind } from '../../api/entry.ts';
+import type { EntryDraft, EntryKind } from '../../api/entry.ts';
 import type { ErrorCode } from '../../api/error-codes.ts';
-import type { Authorise, Caller, Resource } from '../base/caller.ts';
-import { canonicalJson, type Json } from '../base/canonical-json.ts';
-import { type Clock, formatTime } from '../base/clock.ts';
+import type { Event } from '../../api/events.ts';
+import type { Authorise, Caller } from '../base/caller.ts';
+import { canonicalJson } from '../base/canonical-json.ts';
+import type { Clock } from '../base/clock.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import {
-  compiledOnce,
-  type OutboxDraft,
-  type Schema,
-  type Step,
-  type Storage,
-} from '../storage/storage.ts';
+import { compiledOnce, type Schema, type Step, type Storage } from '../storage/storage.ts';
+import type { About, Command, Intend, Intent } from './command.ts';
+import { callerEntry } from './entries.ts';
+import { Consumption, type First, type Gate } from './gate.ts';
 import { Idempotency, type Sealer } from './idempotency.ts';
 
-/** The fields by which an entry says what it is about. */
-export type About = { readonly [field in EntryField]?: string };
+export type { About, Command, Intend, Intent, Outcome } from './command.ts';
+export { callerEntry, serviceEntry } from './entries.ts';
+export type { Approved, Gate, GatedCommand } from './gate.ts';
+export type { Sealer } from './idempotency.ts';
 
-/** What a command wants to be done, all at once, and what is answered when it is. */
-export interface Outcome<Result> {
-  readonly result: Result;
-  readonly steps: readonly Step[];
-  readonly about?: About;
-  readonly outbox?: readonly OutboxDraft[];
-  /** Entries beside the outcome. */
-  readonly entries?: readonly EntryDraft[];
-}
-
-/** An act that leaves something outside the database says so first: what, and whose it is. */
-export interface Intent {
-  readonly kind: string;
-  readonly payload: Json;
-}
-
-export interface Command<Result> {
-  readonly action: Action;
-  readonly resource: Resource;
-  /** What the command is about, for the entry of a refusal too. */
-  readonly about?: About;
-  /** The plain data of the request: with the route, what an idempotency key stands for. */
-  readonly input: Json;
-  readonly idempotencyKey?: string | undefined;
-  readonly intent?: Intent;
-  /** False where the change is of no matter to caches. */
-  readonly raisesEpoch?: boolean;
-  /**
-   * Does what has to be done outside, and says what to write. Nothing is changed before. What is
-   * known only on the way (the bytes that are about to be signed) is intended on the way.
-   */
-  act(intend: Intend): Promise<Outcome<Result>>;
-  /** Takes back what `act` left outside, where the write was refused. */
-  undo?(): Promise<void>;
-}
-
-/**
- * Records an intent in the middle of an act, before the step it announces; the steps, which check
- * what the act rests on, are part of the same write. Settled by the write of the outcome.
- */
-export type Intend = (intent: Intent, about?: About, steps?: readonly Step[]) => Promise<void>;
+export {
+  everyNodeIsGone,
+  type IsOrphan,
+  type OrphanedIntent,
+  orphanedIntents,
+  settleIntent,
+  settleStep,
+  takeIntent,
+} from './orphaned-intents.ts';
+export { settleUnfinished } from './settle-unfinished.ts';
 
 export interface CommandsOptions {
   readonly storage: Storage;
@@ -71,12 +40,14 @@ export interface CommandsOptions {
   readonly sealer: Sealer;
   /** Throws `clock-unsafe` while time cannot be trusted. */
   readonly requireClock: () => void;
+  /** Asked of each command; where left out, none needs the approval of others. */
+  readonly gate?: Gate;
 }
 
 /**
- * The path of everything that changes something: authorise, record the intent where something is
- * left outside the database, act, commit state, outcome and outbox together, answer. A refusal is
- * an entry too.
+ * The path of everything that changes something: authorise, ask for the approval of others where
+ * rules want it, record the intent where something is left outside the database, act, commit
+ * state, outcome and outbox together, answer. A refusal is an entry too.
  */
 export class Commands {
   readonly #options: CommandsOptions;
@@ -110,26 +81,38 @@ export class Commands {
   ): Promise<Result> {
     const { storage } = this.#options;
     const intents: string[] = [];
+    const consumption = new Consumption();
     const intend: Intend = async (intent, about = {}, steps = []) => {
       const id = newId('int');
       // Known before it is written: where the outcome of that write is not known, it may be there.
       intents.push(id);
-      await this.#recordIntent(caller, command, { id, intent, about, steps });
+      const first = consumption.take();
+      const made = { id, intent, about, steps, first };
+      await this.#recordIntent(caller, command, made).catch((error: unknown) => {
+        // Refused, it is not there to be settled.
+        if (!isKeyreeveError(error, 'outcome-unknown')) intents.splice(intents.indexOf(id), 1);
+        throw error;
+      });
+      consumption.written();
     };
     try {
-      // 1. Authorise.
+      // 1. Authorise; then those whose approval the rules want.
       this.#options.authorise(caller, command.action, command.resource);
       this.#options.requireClock();
+      consumption.begin(await this.#options.gate?.(caller, command));
       // 2. Record the intent, where something will be left outside the database.
       if (command.intent !== undefined) await intend(command.intent);
       // 3. Act.
       const outcome = await command.act(intend);
       // 4. Commit state, outcome and outbox together; intents are settled by the same write.
-      await storage.commit({
+      const first = consumption.take();
+      const committed = await storage.commit({
         steps: [
           ...this.#options.stillAllowed(caller),
-          ...outcome.steps,
+          // First, so that who lost to another node with the same idempotency key is told that.
           ...keep(outcome.result),
+          ...first.steps,
+          ...outcome.steps,
           ...this.#settled(intents),
         ],
         entries: [
@@ -138,11 +121,14 @@ export class Commands {
             ...outcome.about,
             ...lastOf(intents),
           }),
+          ...first.entries,
           ...(outcome.entries ?? []),
         ],
         outbox: outcome.outbox ?? [],
         raisesEpoch: command.raisesEpoch ?? true,
       });
+      consumption.written();
+      caller.settle?.(committed);
       // 5. Answer.
       return outcome.result;
     } catch (error) {
@@ -168,7 +154,7 @@ export class Commands {
   async #recordIntent<Result>(
     caller: Caller,
     command: Command<Result>,
-    made: { id: string; intent: Intent; about: About; steps: readonly Step[] },
+    made: { id: string; intent: Intent; about: About; steps: readonly Step[]; first: First },
   ): Promise<void> {
     const { storage, clock } = this.#options;
     const entry = this.entry(caller, 'intent', command.action, 'ok', {
@@ -179,6 +165,7 @@ export class Commands {
     await storage.commit({
       steps: [
         ...this.#options.stillAllowed(caller),
+        ...made.first.steps,
         ...made.steps,
         insertIntent(storage, {
           id: made.id,
@@ -189,7 +176,7 @@ export class Commands {
           node_id: storage.nodeId,
         }),
       ],
-      entries: [entry],
+      entries: [entry, ...made.first.entries],
     });
   }
 
@@ -210,7 +197,7 @@ export class Commands {
       () => isClean,
       () => false,
     );
-    const about = { ...command.about, ...lastOf(intents) };
+    const about = { ...command.about, ...lastOf(intents), ...waitingFor(error) };
     const steps = undone ? this.#settled(intents).map(({ query }) => ({ query })) : [];
     await this.#recordRefusal(caller, command.action, error, about, steps);
   }
@@ -218,8 +205,12 @@ export class Commands {
   #settled(intents: readonly string[]): Step[] {
     const { storage } = this.#options;
     return intents.map((id) => ({
-      query: compiledOnce(storage, 'settle intent', [id], () =>
-        storage.db.deleteFrom('intent').where('id', '=', id).compile(),
+      query: compiledOnce(storage, 'settle intent', [id, storage.nodeId], () =>
+        storage.db
+          .deleteFrom('intent')
+          .where('id', '=', id)
+          .where('node_id', '=', storage.nodeId)
+          .compile(),
       ),
       // Another node took this one for dead and settled what it had begun: the act came to nothing.
       expect: {
@@ -260,12 +251,17 @@ export class Commands {
   entry(
     caller: Caller,
     kind: EntryKind,
-    action: string,
+    action: Action | Event,
     outcome: string,
     about: About,
   ): EntryDraft {
     return callerEntry(this.#options.clock, caller, kind, action, outcome, about);
   }
+}
+
+function waitingFor(error: unknown): About {
+  if (!isKeyreeveError(error, 'approval-pending')) return {};
+  return { detail: canonicalJson({ approval: String(error.data.approval) }) };
 }
 
 function insertIntent(storage: Storage, row: Insertable<Schema['intent']>): Step {
@@ -287,45 +283,3 @@ const unwritable: readonly ErrorCode[] = [
   'storage-unavailable',
   'storage-full',
 ];
-
-/** An entry by this caller, now: for commands and uses alike. */
-export function callerEntry(
-  clock: Clock,
-  caller: Caller,
-  kind: EntryKind,
-  action: string,
-  outcome: string,
-  about: About,
-): EntryDraft {
-  return {
-    principalId: caller.principalId,
-    principalName: caller.principalName,
-    credentialId: caller.credentialId,
-    address: caller.address,
-    agent: caller.agent,
-    correlationId: caller.correlationId,
-    ...about,
-    id: newId('ent'),
-    time: formatTime(clock.now()),
-    kind,
-    action,
-    outcome,
-  };
-}
-
-/** An entry by the service itself. */
-export function serviceEntry(
-  clock: Clock,
-  action: string,
-  outcome: string,
-  about: About,
-): EntryDraft {
-  return {
-    ...about,
-    id: newId('ent'),
-    time: formatTime(clock.now()),
-    kind: 'event',
-    action,
-    outcome,
-  };
-}

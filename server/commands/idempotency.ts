@@ -45,9 +45,30 @@ export class Idempotency {
     try {
       const before = await this.#find(principalId, key, digest);
       if (before !== undefined) return before as Result;
-      return await work((result) => this.#keep(principalId, key, digest, result));
+      return await this.#orAnswered(
+        () => this.#find(principalId, key, digest),
+        () => work((result) => this.#keep(principalId, key, digest, result)),
+      );
     } finally {
       this.#running.delete(slot);
+    }
+  }
+
+  /**
+   * What another node has done under the same key while this one was at it, whatever that made of
+   * the work here: it is refused since the other's write stands.
+   */
+  async #orAnswered<Result>(
+    find: () => Promise<unknown>,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof KeyreeveError) || error.status >= 500) throw error;
+      const answered = await find();
+      if (answered === undefined) throw error;
+      return answered as Result;
     }
   }
 

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { storageTables } from '../../api/storage-classes.ts';
+import { splitDatabaseUrl } from '../base/database-url.ts';
 
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -76,10 +77,12 @@ function problemOfPublicUrl(url: URL, text: string): string | undefined {
   return undefined;
 }
 
-const databaseUrl = z.string().refine((text) => {
-  const url = URL.parse(text);
-  return url !== null && ['postgres:', 'postgresql:'].includes(url.protocol);
-}, 'is not an address of the form postgresql://user@host/database');
+const databaseUrl = z
+  .string()
+  .refine(
+    (text) => splitDatabaseUrl(text) !== undefined,
+    'is not an address of the form postgresql://user@host/database',
+  );
 
 const keyId = z
   .string()
@@ -173,7 +176,8 @@ export const settings = {
     schema: databaseUrl,
     inFile: true,
     default: 'SQLite in the data folder',
-    meaning: 'A PostgreSQL database: `postgresql://user:password@host/database`.',
+    meaning:
+      'A PostgreSQL database: `postgresql://user:password@host/database`. Of several servers (`...@db1,db2/...`) the one that is the primary is used.',
   },
   KEYREEVE_CHECKPOINTS: {
     schema: path,

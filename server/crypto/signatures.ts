@@ -10,6 +10,7 @@ import { algorithms, type SchemeName, type SignatureScheme } from '../../api/alg
 import { KeyreeveError } from '../base/errors.ts';
 import { algorithmOfKey, requireKey, requireScheme } from './key-kind.ts';
 import { Limiter, mapBatch } from './limiter.ts';
+import { startInPool } from './pool-starts.ts';
 import type { PrivateKey } from './private-key.ts';
 import { checkPoint } from './public-key.ts';
 import { isRemoteKey, type RemoteKey } from './remote-key.ts';
@@ -128,7 +129,7 @@ function hasRightLength(row: SignatureScheme, key: KeyObject, signature: Uint8Ar
 }
 
 function signInPool(row: SignatureScheme, key: KeyObject, data: Uint8Array): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
+  return startInPool((resolve, reject) => {
     cryptoSign(hashOf(row), data, parametersOf(row, key), (error, signature) => {
       if (error === null) resolve(signature);
       else reject(new KeyreeveError('internal', 'Signing failed.', { cause: error }));
@@ -143,7 +144,7 @@ function verifyInPool(
   signature: Uint8Array,
 ): Promise<boolean> {
   const parameters: VerifyKeyObjectInput = parametersOf(row, key);
-  return new Promise((resolve) => {
+  return startInPool((resolve) => {
     // An error means that OpenSSL could not read the signature: not one of these data.
     cryptoVerify(hashOf(row), data, parameters, signature, (error, valid) => {
       resolve(error === null && valid);

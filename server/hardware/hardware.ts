@@ -6,9 +6,11 @@ import type { Handlers } from '../base/handler.ts';
 import type { MetricSample } from '../base/metric.ts';
 import type { Commands } from '../commands/commands.ts';
 import type { Keystore, Keystores } from '../keystores/keystores.ts';
-import type { Storage } from '../storage/storage.ts';
+import type { Step, Storage } from '../storage/storage.ts';
+import type { Rights } from './access-list.ts';
 import { createKeystoreHandlers } from './keystore-commands.ts';
 import { keystoreSamples } from './keystore-metrics.ts';
+import { keystoreStands } from './keystore-rows.ts';
 import type { ModulePlaces } from './module-rules.ts';
 import { KeystoreRegistry } from './registry.ts';
 import { KeystoreWatch } from './watch.ts';
@@ -28,8 +30,14 @@ export interface HardwareOptions {
 export interface Hardware {
   /** Begins to look at them. `onAvailable` is told when one answers, at first and after a fault. */
   watch(onAvailable: (keystore: Keystore) => Promise<unknown>): void;
-  handlers(authorise: Authorise, commands: Commands): Handlers<keyof typeof keystoreRoutes>;
+  handlers(
+    authorise: Authorise,
+    commands: Commands,
+    rights: Rights,
+  ): Handlers<keyof typeof keystoreRoutes>;
   samples(): readonly MetricSample[];
+  /** Steps that fail where a keystore was removed meanwhile, on whichever node. */
+  standing(name: string): readonly Step[];
   /** Ends the modules. */
   stop(): Promise<void>;
 }
@@ -44,19 +52,26 @@ export async function openHardware(options: HardwareOptions): Promise<Hardware> 
   const registry: KeystoreRegistry = new KeystoreRegistry({
     ...options,
     onSwitch: (group, event) => watch.switched(group, event),
+    onDropped: (name) => watch.forget(name),
   });
   const watch = new KeystoreWatch({
     ...{ registry, storage, clock, log },
     onAvailable: (keystore) => onAvailable(keystore),
   });
-  await registry.open();
+  await registry.sync();
+  // What another node adds is used here from then on. Where this fails, the watch comes back to it.
+  storage.onEpoch(() => void registry.sync().catch(() => undefined));
   return {
     watch: (told) => {
       onAvailable = told;
       watch.start();
     },
-    handlers: (authorise, commands) =>
-      createKeystoreHandlers({ registry, watch, keystores, storage, clock, authorise }, commands),
+    handlers: (authorise, commands, rights) =>
+      createKeystoreHandlers(
+        { registry, watch, keystores, storage, clock, authorise, rights },
+        commands,
+      ),
+    standing: (name) => (registry.find(name) === undefined ? [] : [keystoreStands(storage, name)]),
     samples: () => keystoreSamples(registry, watch),
     stop: async () => {
       await Promise.all([registry.stop(), watch.stop()]);

@@ -1,5 +1,9 @@
 import { assuranceLevels } from '../../api/assurance.ts';
-import type { KeystoreDrill, keystoreRoutes } from '../../api/routes/keystores.ts';
+import type {
+  KeystoreDrill,
+  KeystoreShowView,
+  keystoreRoutes,
+} from '../../api/routes/keystores.ts';
 import type { Authorise } from '../base/caller.ts';
 import { canonicalJson, type Json } from '../base/canonical-json.ts';
 import type { Clock } from '../base/clock.ts';
@@ -7,16 +11,20 @@ import { KeyreeveError } from '../base/errors.ts';
 import type { Call, Handlers } from '../base/handler.ts';
 import { type Commands, serviceEntry } from '../commands/commands.ts';
 import { healthWithin, type Keystore, type Keystores } from '../keystores/keystores.ts';
-import type { Storage } from '../storage/storage.ts';
+import { type Storage, underLease } from '../storage/storage.ts';
+import type { Rights } from './access-list.ts';
 import { drill, removeDrillKey } from './drill.ts';
 import {
   deleteKeystore,
   type GroupRecord,
   insertKeystore,
+  keystoreStands,
+  sameGroups,
   type TokenRecord,
   updateKeystore,
 } from './keystore-rows.ts';
 import type { KeystoreRegistry, LiveKeystore } from './registry.ts';
+import { createReviewHandlers } from './review-commands.ts';
 import { listViews, showBuiltIn, showLive } from './views.ts';
 import type { KeystoreWatch } from './watch.ts';
 
@@ -27,6 +35,8 @@ export interface KeystoreCommandsOptions {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly authorise: Authorise;
+  /** Who may do what: for reviews of it. */
+  readonly rights: Rights;
 }
 
 const system = { type: 'system' } as const;
@@ -46,21 +56,46 @@ export function createKeystoreHandlers(
     'keystore.group': (call) => handlers.group(call),
     'keystore.list': async ({ caller }) => {
       authorise(caller, 'keystore.show', system);
+      await options.registry.sync();
       const live = options.registry.all();
       const builtIn = handlers.builtIn();
-      const items = await listViews(storage, builtIn, live, (keystore) =>
+      const now = options.clock.now();
+      const items = await listViews(storage, builtIn, live, now, (keystore) =>
         handlers.health(keystore),
       );
       return { items };
     },
     'keystore.show': async ({ caller, params }) => {
       authorise(caller, 'keystore.show', system);
+      await options.registry.sync();
       return handlers.show(params.keystore);
     },
     'keystore.test': (call) => handlers.test(call),
     'keystore.drill': (call) => handlers.drill(call),
     'keystore.remove': (call) => handlers.remove(call),
+    ...createReviewHandlers(
+      {
+        ...options,
+        requireAdded: (name) => handlers.requireAdded(name),
+        show: (name) => handlers.show(name),
+      },
+      commands,
+    ),
   };
+}
+
+/** What the token says of itself; undefined where it does not. */
+function tokenIdOf(device: KeystoreShowView['device']): string | undefined {
+  if (device === null) return undefined;
+  const { manufacturer, model, serial, label } = device;
+  return JSON.stringify([manufacturer, model, serial, label]);
+}
+
+/** Two nodes would make the test key twice, under one id. */
+function drillUnderWay(name: string): KeyreeveError {
+  return new KeyreeveError('conflict', `"${name}" is being drilled.`, {
+    hint: 'Try again when that is done.',
+  });
 }
 
 class KeystoreHandlers {
@@ -84,12 +119,21 @@ class KeystoreHandlers {
   }
 
   async show(name: string) {
-    const { storage } = this.#options;
+    const { storage, clock } = this.#options;
     const found = this.#find(name);
-    return 'record' in found ? showLive(storage, found) : showBuiltIn(storage, found);
+    return 'record' in found ? showLive(storage, found, clock.now()) : showBuiltIn(storage, found);
   }
 
-  async add({ caller, body, idempotencyKey }: Call<'keystore.add'>) {
+  async requireAdded(name: string): Promise<void> {
+    await this.#options.registry.sync();
+    this.#live(name);
+  }
+
+  add(call: Call<'keystore.add'>) {
+    return this.#options.registry.owning(call.body.name, () => this.#add(call));
+  }
+
+  async #add({ caller, body, idempotencyKey }: Call<'keystore.add'>) {
     const { registry, storage, clock } = this.#options;
     let live: LiveKeystore | undefined;
     const answer = await this.#commands.run(caller, {
@@ -100,19 +144,20 @@ class KeystoreHandlers {
         const record: TokenRecord = {
           ...{ kind: 'pkcs11', name: body.name, uri: body.uri },
           ...{ assurance: body.assurance, environment: body.environment },
+          reviewEveryDays: body.reviewEveryDays,
           ...{ isAvailable: true, refusedPin: undefined, lastDrill: null },
           ...{ createdAt: clock.now(), createdBy: caller.principalId, revision: 1 },
         };
         live = await registry.tried(record);
-        const result = await showLive(storage, live);
+        const result = await showLive(storage, live, clock.now());
         const detail = {
           ...{ kind: 'pkcs11', uri: body.uri, environment: body.environment },
           ...{ assurance: result.assurance, assuranceFrom: result.assuranceFrom },
-          device: result.device,
+          ...{ device: result.device, reviewEveryDays: body.reviewEveryDays ?? null },
         };
         return {
           result,
-          steps: [insertKeystore(storage, record)],
+          steps: [insertKeystore(storage, { ...record, tokenId: tokenIdOf(result.device) })],
           about: { resource: body.name, detail: canonicalJson(detail) },
         };
       },
@@ -122,7 +167,11 @@ class KeystoreHandlers {
     return answer;
   }
 
-  async group({ caller, body, idempotencyKey }: Call<'keystore.group'>) {
+  group(call: Call<'keystore.group'>) {
+    return this.#options.registry.owning(call.body.name, () => this.#group(call));
+  }
+
+  async #group({ caller, body, idempotencyKey }: Call<'keystore.group'>) {
     const { registry, storage, clock } = this.#options;
     let live: LiveKeystore | undefined;
     const answer = await this.#commands.run(caller, {
@@ -138,17 +187,24 @@ class KeystoreHandlers {
         }
         const record: GroupRecord = {
           ...{ kind: 'group', name: body.name, primary, secondary, deadlineSeconds },
-          ...{ isAvailable: true, lastDrill: null },
+          ...{ isAvailable: true, lastDrill: null, reviewEveryDays: body.reviewEveryDays },
           ...{ createdAt: clock.now(), createdBy: caller.principalId, revision: 1 },
         };
+        await registry.sync();
         live = registry.group(record);
-        const result = await showLive(storage, live);
+        const result = await showLive(storage, live, clock.now());
         return {
           result,
-          steps: [insertKeystore(storage, record)],
+          steps: [
+            ...[primary, secondary].map((name) => keystoreStands(storage, name)),
+            insertKeystore(storage, record),
+          ],
           about: {
             resource: body.name,
-            detail: canonicalJson({ kind: 'group', primary, secondary, deadlineSeconds }),
+            detail: canonicalJson({
+              ...{ kind: 'group', primary, secondary, deadlineSeconds },
+              reviewEveryDays: body.reviewEveryDays ?? null,
+            }),
           },
         };
       },
@@ -179,7 +235,10 @@ class KeystoreHandlers {
       ...{ action: 'keystore.test', resource: system, about: { resource: name } },
       ...{ input: { drill: name }, idempotencyKey, raisesEpoch: false },
       act: async () => {
-        const drilled = await drill(this.#live(name), clock);
+        const drilled = await underLease(
+          { storage, clock, name: `drill:${name}`, busy: () => drillUnderWay(name) },
+          () => drill(this.#live(name), clock),
+        );
         const detail = canonicalJson({ drill: drilled as Json });
         const outcome = drilled.ok ? 'ok' : 'keystore-unavailable';
         return {
@@ -194,7 +253,11 @@ class KeystoreHandlers {
     return result;
   }
 
-  async remove({ caller, params, idempotencyKey }: Call<'keystore.remove'>) {
+  remove(call: Call<'keystore.remove'>) {
+    return this.#options.registry.owning(call.params.keystore, () => this.#remove(call));
+  }
+
+  async #remove({ caller, params, idempotencyKey }: Call<'keystore.remove'>) {
     const { registry, storage, watch } = this.#options;
     const name = params.keystore;
     let removed: LiveKeystore | undefined;
@@ -203,6 +266,7 @@ class KeystoreHandlers {
       ...{ input: { remove: name }, idempotencyKey },
       act: async () => {
         removed = this.#live(name);
+        await registry.sync();
         const groups = registry.groupsOf(name);
         if (groups.length > 0) {
           throw new KeyreeveError('conflict', `"${name}" is in the group "${groups[0]}".`, {
@@ -211,7 +275,10 @@ class KeystoreHandlers {
         }
         return {
           result: { removed: name },
-          steps: [deleteKeystore(storage, name, removed.record.revision)],
+          steps: [
+            sameGroups(storage, registry.groups),
+            deleteKeystore(storage, name, removed.record.revision),
+          ],
         };
       },
     });

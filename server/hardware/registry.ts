@@ -19,6 +19,7 @@ import {
   type GroupRecord,
   type KeystoreRecord,
   readKeystores,
+  refusedPinOf,
   type TokenRecord,
 } from './keystore-rows.ts';
 import { type ModulePlaces, requireModuleOf } from './module-rules.ts';
@@ -30,6 +31,8 @@ export interface RegistryOptions {
   readonly log: Logger;
   readonly places: ModulePlaces;
   readonly onSwitch: (group: string, event: MemberSwitch) => void;
+  /** Told of one that another node has removed. */
+  readonly onDropped: (name: string) => void;
 }
 
 /** A keystore that was added by command, and is in use. */
@@ -48,20 +51,79 @@ export class KeystoreRegistry {
   readonly #options: RegistryOptions;
   readonly #live = new Map<string, LiveKeystore>();
   readonly #refusedPins = new LruMap<string, string>(refusedPinsMax);
+  /** Those that a command of this node is adding or removing: it takes and drops them itself. */
+  readonly #own = new Set<string>();
+  /** Those that cannot be opened here, as they were added: said once. */
+  readonly #unopened = new Map<string, number>();
+  #syncing: Promise<void> | undefined;
+  #isStale = true;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
   }
 
-  /** Opens what is stored. None of it is waited for: modules are loaded by the first use. */
-  async open(): Promise<void> {
-    for (const record of await readKeystores(this.#options.storage)) {
-      try {
-        this.take(record.kind === 'pkcs11' ? this.token(record) : this.group(record));
-      } catch (error) {
-        // Its keys say that their keystore is not configured; everything else works.
-        this.#options.log.error({ keystore: record.name, err: error }, 'keystore cannot be opened');
-      }
+  /**
+   * Opens what is stored and is not open, and lets go of what is not stored any more: at the start,
+   * and when another node may have added or removed one. None of it is waited for: modules are
+   * loaded by the first use.
+   */
+  async sync(): Promise<void> {
+    this.#isStale = true;
+    while (this.#isStale) {
+      this.#syncing ??= this.#sync().finally(() => {
+        this.#syncing = undefined;
+      });
+      await this.#syncing;
+    }
+  }
+
+  /** As `sync`, where the last one failed. */
+  async syncAgain(): Promise<void> {
+    if (this.#isStale) await this.sync();
+  }
+
+  async #sync(): Promise<void> {
+    this.#isStale = false;
+    const records = await readKeystores(this.#options.storage).catch((error: unknown) => {
+      this.#isStale = true;
+      throw error;
+    });
+    const stored = new Map(records.map((record) => [record.name, record]));
+    // Groups first: they are made of the others.
+    const groupsFirst = [...this.all()].sort((one) => (one.record.kind === 'group' ? -1 : 1));
+    for (const { record } of groupsFirst) {
+      if (this.#own.has(record.name) || isSame(record, stored.get(record.name))) continue;
+      // A module may take its time to end.
+      void this.drop(record.name);
+      this.#options.onDropped(record.name);
+    }
+    for (const record of records) {
+      if (this.#own.has(record.name)) continue;
+      if (this.#live.has(record.name)) this.note(record.name, { lastDrill: record.lastDrill });
+      else this.#openStored(record);
+    }
+  }
+
+  #openStored(record: KeystoreRecord): void {
+    const { name, createdAt } = record;
+    try {
+      this.take(record.kind === 'pkcs11' ? this.token(record) : this.group(record));
+      this.#unopened.delete(name);
+    } catch (error) {
+      // Its keys say that their keystore is not configured; everything else works.
+      if (this.#unopened.get(name) === createdAt) return;
+      this.#unopened.set(name, createdAt);
+      this.#options.log.error({ keystore: name, err: error }, 'keystore cannot be opened');
+    }
+  }
+
+  /** Keeps a keystore to a command of this node, which adds or removes it. */
+  async owning<Result>(name: string, work: () => Promise<Result>): Promise<Result> {
+    this.#own.add(name);
+    try {
+      return await work();
+    } finally {
+      this.#own.delete(name);
     }
   }
 
@@ -78,6 +140,11 @@ export class KeystoreRegistry {
     return this.all()
       .filter(({ record }) => record.kind === 'group' && isMember(record, name))
       .map(({ record }) => record.name);
+  }
+
+  /** How many groups there are. */
+  get groups(): number {
+    return this.all().filter(({ record }) => record.kind === 'group').length;
   }
 
   /** Takes a keystore into use. */
@@ -136,10 +203,11 @@ export class KeystoreRegistry {
     readonly record: TokenRecord;
     readonly keystore: Pkcs11Keystore;
   } {
-    const { log, clock, places } = this.#options;
+    const { log, clock, places, storage } = this.#options;
     const { name, uri, environment, assurance, refusedPin } = record;
     const keystore = createPkcs11Keystore({
       ...{ name, uri, environment, assurance, refusedPin, log, clock },
+      recallRefusedPin: () => refusedPinOf(storage, name),
       beforeStart: async () => {
         try {
           return await requireModuleOf(uri, places, environment);
@@ -179,6 +247,11 @@ export class KeystoreRegistry {
       hint: 'Group two keystores that were added with: keyreeve keystore add',
     });
   }
+}
+
+/** Whether the keystore of that name is still the one that was opened. */
+function isSame(open: KeystoreRecord, stored: KeystoreRecord | undefined): boolean {
+  return stored !== undefined && stored.kind === open.kind && stored.createdAt === open.createdAt;
 }
 
 function isMember(record: GroupRecord, name: string): boolean {

@@ -1,4 +1,4 @@
-import type { KeystoreShowView, KeystoreView } from '../../api/routes/keystores.ts';
+import type { KeystoreReview, KeystoreShowView, KeystoreView } from '../../api/routes/keystores.ts';
 import { formatTime } from '../base/clock.ts';
 import {
   healthWithin,
@@ -7,10 +7,13 @@ import {
   KeystoreGroup,
   type KeystoreHealth,
   type Pkcs11Keystore,
+  type ReviewFacts,
+  readReviews,
 } from '../keystores/keystores.ts';
 import type { Storage } from '../storage/storage.ts';
 import { countKeys, versionsIn } from './keystore-rows.ts';
 import type { LiveKeystore } from './registry.ts';
+import { reviewView } from './review-view.ts';
 
 /** A keystore that does not tell in time is shown without what it would have told. */
 const answerMilliseconds = 3000;
@@ -20,24 +23,32 @@ export async function listViews(
   storage: Storage,
   builtIn: readonly Keystore[],
   live: readonly LiveKeystore[],
+  now: number,
   healthOf: (keystore: Keystore) => Promise<KeystoreHealth>,
 ): Promise<KeystoreView[]> {
-  const counts = await countKeys(storage);
+  const [counts, reviews] = await Promise.all([countKeys(storage), readReviews(storage)]);
   return Promise.all([
     ...builtIn.map(async (keystore) =>
       builtInView(keystore, await healthOf(keystore), counts.get(keystore.name) ?? 0),
     ),
     ...live.map(async (one) =>
-      liveView(one, await healthOf(one.keystore), counts.get(one.record.name) ?? 0),
+      liveView(one, await healthOf(one.keystore), {
+        keys: counts.get(one.record.name) ?? 0,
+        review: reviewOf(reviews, one, now),
+      }),
     ),
   ]);
 }
 
 /** All that there is to say of one that was added. */
-export async function showLive(storage: Storage, live: LiveKeystore): Promise<KeystoreShowView> {
+export async function showLive(
+  storage: Storage,
+  live: LiveKeystore,
+  now: number,
+): Promise<KeystoreShowView> {
   const { record, keystore } = live;
   const health = await healthWithin(keystore, answerMilliseconds);
-  const counts = await countKeys(storage);
+  const [counts, reviews] = await Promise.all([countKeys(storage), readReviews(storage)]);
   const group = keystore instanceof KeystoreGroup ? keystore : undefined;
   const [description, abilities, unmirrored] = await Promise.all([
     inTime(() => keystore.describe(), health),
@@ -45,7 +56,10 @@ export async function showLive(storage: Storage, live: LiveKeystore): Promise<Ke
     group && inTime(() => unmirroredOf(storage, group), health),
   ]);
   return {
-    ...liveView(live, health, counts.get(record.name) ?? 0),
+    ...liveView(live, health, {
+      keys: counts.get(record.name) ?? 0,
+      review: reviewOf(reviews, live, now),
+    }),
     ...described(description),
     abilities: abilities?.map((one) => ({ ...one, schemes: [...one.schemes] })) ?? null,
     figures: group === undefined ? figuresOf(tokenOf(keystore)) : null,
@@ -73,14 +87,14 @@ function builtInView(keystore: Keystore, health: KeystoreHealth, keys: number): 
     ...{ name: keystore.name, kind: keystore.kind, isBuiltIn: true, uri: null },
     ...{ environment: {}, declaredAssurance: null, group: null },
     ...{ ready: health.ready, reason: health.reason ?? null, keys },
-    ...{ createdAt: null, revision: 0 },
+    ...{ review: null, createdAt: null, revision: 0 },
   };
 }
 
 function liveView(
   { record, keystore }: LiveKeystore,
   health: KeystoreHealth,
-  keys: number,
+  { keys, review }: Pick<KeystoreView, 'keys' | 'review'>,
 ): KeystoreView {
   const isGroup = record.kind === 'group';
   return {
@@ -96,8 +110,21 @@ function liveView(
           }
         : null,
     ...{ ready: health.ready, reason: health.reason ?? null, keys },
-    ...{ createdAt: formatTime(record.createdAt), revision: record.revision },
+    ...{ review, createdAt: formatTime(record.createdAt), revision: record.revision },
   };
+}
+
+/** Of one that is about to be added, its record tells. */
+function reviewOf(
+  reviews: ReadonlyMap<string, ReviewFacts>,
+  { record }: LiveKeystore,
+  now: number,
+): KeystoreReview {
+  const facts = reviews.get(record.name) ?? {
+    ...{ everyDays: record.reviewEveryDays ?? null, addedAt: record.createdAt },
+    ...{ reviewedAt: null, reviewedBy: null, members: [], tokenId: null },
+  };
+  return reviewView(facts, now);
 }
 
 function described(description: KeystoreDescription | undefined) {

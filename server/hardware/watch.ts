@@ -77,6 +77,7 @@ export class KeystoreWatch {
 
   #look(): void {
     if (this.#switches.length > 0) void this.#record();
+    void this.#options.registry.syncAgain().catch(() => undefined);
     for (const live of this.#options.registry.all()) {
       const { name } = live.record;
       if (this.#looking.has(name)) continue;

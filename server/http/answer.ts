@@ -22,11 +22,12 @@ export function answerJson(
   status: number,
   correlationId: string,
   text: string,
+  extraHeaders: readonly string[] = [],
 ): void {
-  response.writeHead(
-    status,
-    headers('application/json; charset=utf-8', correlationId, Buffer.byteLength(text)),
-  );
+  response.writeHead(status, [
+    ...headers('application/json; charset=utf-8', correlationId, Buffer.byteLength(text)),
+    ...extraHeaders,
+  ]);
   response.end(text);
 }
 
@@ -67,16 +68,19 @@ export function answerPage(
  * Sends octets as fast as the caller takes them. The first piece is made before the headers leave,
  * so that what fails at once is still answered by a problem document; what fails later cuts the
  * connection, which the caller sees as an answer that is not whole.
+ * `beforePiece` is asked before anything leaves, and throws where the caller may not have it any more.
  */
 export async function answerStream(
   response: ServerResponse,
   status: number,
   correlationId: string,
   answer: StreamAnswer,
+  beforePiece: () => Promise<void> | undefined = () => undefined,
 ): Promise<void> {
   const pieces = answer.body[Symbol.asyncIterator]();
   try {
     let piece = await pieces.next();
+    await beforePiece();
     const name = answer.fileName.replace(/[^A-Za-z0-9._-]/g, '_');
     response.writeHead(status, [
       ...headers(answer.contentType, correlationId),
@@ -87,6 +91,7 @@ export async function answerStream(
     while (!piece.done && !response.destroyed) {
       if (!response.write(piece.value) && !response.destroyed) await drained(response);
       piece = await pieces.next();
+      if (!piece.done) await beforePiece();
     }
     response.end();
   } finally {

@@ -1,14 +1,15 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { isDeepStrictEqual } from 'node:util';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { RouteDefinition } from '../../api/route.ts';
 import { type RouteId, routes } from '../../api/routes.ts';
-import type { Caller } from '../base/caller.ts';
+import type { Caller, CommandRequest } from '../base/caller.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import type { Handlers, StreamAnswer } from '../base/handler.ts';
 import { answerJson, answerStream } from './answer.ts';
 import { closingError, Exchange, type ExchangeParts } from './exchange.ts';
-import { agentOf, credentialOf, idempotencyKeyOf } from './headers.ts';
+import type { Freshness } from './freshness.ts';
+import { agentOf, approvalIdOf, breakGlassOf, credentialOf, idempotencyKeyOf } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
 import type { Metrics, RouteMetrics } from './metrics.ts';
 import { validate } from './validate.ts';
@@ -28,6 +29,7 @@ export type Authenticate = (credentials: {
 export interface ApiParts extends ExchangeParts {
   readonly handlers: Handlers<RouteId>;
   readonly authenticate: Authenticate;
+  readonly freshness: Freshness | undefined;
   readonly metrics: Metrics;
   readonly limits: HttpLimits;
   readonly visitors: VisitorLimit;
@@ -56,7 +58,7 @@ export function registerApiRoutes(app: FastifyInstance, parts: ApiParts): void {
       method: route.definition.method === 'GET' ? ['GET', 'HEAD'] : route.definition.method,
       url: route.definition.path,
       bodyLimit: route.bodyBytesMax,
-      onRequest: (request, _reply, done) => route.begin(request, done),
+      onRequest: (request, reply, done) => route.begin(request, reply, done),
       handler: (request, reply) => route.handle(request, reply),
     });
   }
@@ -66,7 +68,7 @@ export function registerApiRoutes(app: FastifyInstance, parts: ApiParts): void {
 class ApiRoute {
   readonly definition: RouteDefinition;
   readonly bodyBytesMax: number;
-  readonly #id: string;
+  readonly #id: RouteId;
   readonly #handler: AnyHandler;
   readonly #parts: ApiParts;
   readonly #metrics: RouteMetrics;
@@ -81,12 +83,14 @@ class ApiRoute {
   }
 
   /** Before the body is read: strangers are told so without it. */
-  begin(request: FastifyRequest, done: (error?: Error) => void): void {
+  begin(request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void): void {
     const { raw } = request;
     const exchange = new Exchange(this.#parts, raw, this.#id, this.#metrics);
     request.exchange = exchange;
     try {
-      if (this.#parts.closing()) throw closingError();
+      // What came over a connection that was open is done, as its last: whoever sent it could not
+      // know of the stop. Only what waits behind another answer would not be answered any more.
+      if (this.#parts.closing() && reply.raw.socket === null) throw closingError();
       if (this.definition.authentication === 'none') {
         this.#parts.visitors.take(exchange.address);
         exchange.admit(this.#bodyBytes(request));
@@ -104,12 +108,15 @@ class ApiRoute {
   }
 
   async #identify(request: FastifyRequest, exchange: Exchange): Promise<void> {
-    exchange.caller = await this.#parts.authenticate({
+    const stale = this.#parts.freshness?.beforeAct();
+    if (stale !== undefined) await stale;
+    const caller = await this.#parts.authenticate({
       ...credentialOf(request.raw),
       address: exchange.address,
       agent: agentOf(request.raw.headers),
       correlationId: exchange.correlationId,
     });
+    exchange.caller = { ...caller, settle: (settled) => exchange.settle(settled) };
     exchange.admit(this.#bodyBytes(request));
   }
 
@@ -126,16 +133,35 @@ class ApiRoute {
     try {
       const answer = await this.#handler(this.#call(request, exchange));
       const status = this.definition.status ?? 200;
+      exchange.beforeHead(response);
       if (this.definition.response === 'stream') {
-        await answerStream(response, status, exchange.correlationId, answer as StreamAnswer);
+        await answerStream(response, status, exchange.correlationId, answer as StreamAnswer, () =>
+          this.#stillFresh(exchange),
+        );
       } else {
         const text = JSON.stringify(answer);
         if (this.#parts.checkAnswers) this.#check(text);
+        const stale = this.#stillFresh(exchange);
+        if (stale !== undefined) await stale;
         answerJson(response, status, exchange.correlationId, text);
       }
       exchange.finish(response);
     } catch (error) {
-      exchange.fail(response, error);
+      exchange.fail(response, response.headersSent ? error : await this.#sayable(exchange, error));
+    }
+  }
+
+  /**
+   * What is said of a call that was refused, or that waits for others: that too is for those alone
+   * who have their rights still. Faults of the service tell nothing.
+   */
+  async #sayable(exchange: Exchange, error: unknown): Promise<unknown> {
+    if (!(error instanceof KeyreeveError) || error.status >= 500) return error;
+    try {
+      await this.#stillFresh(exchange);
+      return error;
+    } catch (lost) {
+      return lost;
     }
   }
 
@@ -152,11 +178,27 @@ class ApiRoute {
       this.definition.kind === 'command' ? idempotencyKeyOf(headers) : undefined;
     if (this.definition.authentication === 'token') {
       if (exchange.caller === undefined) throw new Error('a route ran without a caller');
-      return { caller: exchange.caller, params, query, body, idempotencyKey };
+      const caller =
+        this.definition.kind === 'command'
+          ? { ...exchange.caller, request: this.#request(headers, params, body) }
+          : exchange.caller;
+      return { caller, params, query, body, idempotencyKey };
     }
     const { address, correlationId } = exchange;
     const visitor = { address, agent: agentOf(headers), correlationId };
     return { visitor, params, query, body, idempotencyKey };
+  }
+
+  /** Before the first byte of an answer to a known caller: what has to be waited for. */
+  #stillFresh({ caller, settled }: Exchange): Promise<void> | undefined {
+    return caller && this.#parts.freshness?.beforeAnswer(caller, settled);
+  }
+
+  /** What others may have to approve. */
+  #request(headers: IncomingHttpHeaders, params: unknown, body: unknown): CommandRequest {
+    const approvalId = approvalIdOf(headers);
+    const breakGlass = breakGlassOf(headers);
+    return { route: this.#id, params, body, approvalId, breakGlass };
   }
 
   /** What the body can take at most; Fastify holds it to its length and limit. */

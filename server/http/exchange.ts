@@ -1,11 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import type { Caller } from '../base/caller.ts';
+import { ApprovalPendingError } from '../base/approval-pending.ts';
+import type { Caller, Settled } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import type { Admission } from './admission.ts';
-import { answerProblem } from './answer.ts';
+import { answerJson, answerProblem } from './answer.ts';
 import { addressOf, correlationIdOf } from './headers.ts';
 import type { RouteMetrics } from './metrics.ts';
 import { asKeyreeveError, problemOf } from './problem.ts';
@@ -22,6 +23,8 @@ export interface ExchangeParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly slowRequestSeconds: number;
+  /** Whether the server is stopping. */
+  readonly closing: () => boolean;
 }
 
 /** One request and its answer: what is known of it, and what has to be given back at its end. */
@@ -30,6 +33,7 @@ export class Exchange {
   readonly address: string;
   readonly route: string;
   caller: Caller | undefined = undefined;
+  #settled: Settled | undefined;
   readonly #metrics: RouteMetrics;
   readonly #parts: ExchangeParts;
   readonly #startedAt: number;
@@ -50,19 +54,45 @@ export class Exchange {
     this.address = addressOf(request.socket.remoteAddress);
   }
 
+  /** The last commit of this call that looked at the caller's rights. */
+  get settled(): Settled | undefined {
+    return this.#settled;
+  }
+
+  settle(settled: Settled): void {
+    this.#settled = settled;
+  }
+
   /** Error: `overloaded`. */
   admit(bodyBytes: number): void {
     this.#parts.admission.enter(bodyBytes);
     this.#admittedBytes = bodyBytes;
   }
 
+  /** To be called right before the head of an answer is written. */
+  beforeHead(response: ServerResponse): void {
+    // The last answer on this connection: the caller sends what comes next to another node.
+    if (this.#parts.closing()) response.shouldKeepAlive = false;
+  }
+
   /** Answers with a problem document, or cuts an answer that has begun. */
   fail(response: ServerResponse, thrown: unknown): void {
     const error = asKeyreeveError(thrown);
     this.#logFailure(error);
+    this.beforeHead(response);
     if (response.headersSent) response.destroy();
+    else if (error instanceof ApprovalPendingError) this.#answerPending(response, error);
     else answerProblem(response, problemOf(error, this.correlationId), headersOf(error));
     this.finish(response);
+  }
+
+  /** No failure: the command waits until others have agreed (RFC 9110, section 15.3.3). */
+  #answerPending(response: ServerResponse, { approval }: ApprovalPendingError): void {
+    const text = JSON.stringify(approval);
+    answerJson(response, 202, this.correlationId, text, [
+      'Location',
+      `/api/v1/approvals/${approval.id}`,
+    ]);
   }
 
   /** Gives back what was admitted and counts the request, once. */
@@ -104,12 +134,17 @@ export function refuse(error: unknown, request: FastifyRequest, reply: FastifyRe
   request.exchange.fail(reply.raw, error);
 }
 
+/** What a node answers that does not reach its database. */
+const cutOffCodes: readonly string[] = ['storage-unavailable', 'outcome-unknown'];
+
 /** Headers that belong to an error (RFC 9110, sections 10.2.3, 11.6.1 and 15.5.6). */
 function headersOf(error: KeyreeveError): readonly string[] {
   const list: string[] = [];
   if (error.retryAfterSeconds !== undefined) {
     list.push('Retry-After', String(Math.ceil(error.retryAfterSeconds)));
   }
+  // Behind a proxy that passes TLS through, the next request goes to another node, which may know more.
+  if (cutOffCodes.includes(error.code)) list.push('Connection', 'close');
   if (error.status === 401) list.push('WWW-Authenticate', 'Bearer realm="keyreeve"');
   if (error.code === 'method-not-allowed') list.push('Allow', String(error.data.allow ?? ''));
   return list;

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { breakGlassReasonLengthMax, breakGlassReasonLengthMin } from '../../api/approvals.ts';
 import { KeyreeveError } from '../base/errors.ts';
-import { newId } from '../base/ids.ts';
+import { isId, newId } from '../base/ids.ts';
 import {
   agentLengthMax,
   bearerLengthMax,
@@ -92,6 +93,40 @@ export function agentOf(headers: IncomingHttpHeaders): string {
 export function addressOf(remoteAddress: string | undefined): string {
   if (remoteAddress === undefined) return 'unknown';
   return remoteAddress.startsWith('::ffff:') ? remoteAddress.slice(7) : remoteAddress;
+}
+
+/** `Keyreeve-Approval` of a command: the approval that the caller means. Error: `invalid-request`. */
+export function approvalIdOf(headers: IncomingHttpHeaders): string | undefined {
+  const id = headers['keyreeve-approval'];
+  if (id === undefined || (typeof id === 'string' && isId(id, 'apr'))) return id;
+  throw new KeyreeveError('invalid-request', 'The Keyreeve-Approval header is not valid.', {
+    hint: 'It is the id of an approval: apr_ and 26 letters and digits.',
+  });
+}
+
+/**
+ * `Keyreeve-Break-Glass` of a command: why it cannot wait, in UTF-8 with percent-encoding where it
+ * is not ASCII. Error: `invalid-request`.
+ */
+export function breakGlassOf(headers: IncomingHttpHeaders): string | undefined {
+  const text = headers['keyreeve-break-glass'];
+  if (text === undefined) return undefined;
+  const reason = typeof text === 'string' ? decoded(text).trim() : '';
+  const isLong = reason.length >= breakGlassReasonLengthMin;
+  if (isLong && reason.length <= breakGlassReasonLengthMax && /^[^\p{Cc}\p{Cs}]*$/u.test(reason)) {
+    return reason;
+  }
+  throw new KeyreeveError('invalid-request', 'The Keyreeve-Break-Glass header is not valid.', {
+    hint: `It says why, in ${breakGlassReasonLengthMin} to ${breakGlassReasonLengthMax} characters of one line.`,
+  });
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return '';
+  }
 }
 
 /** `Idempotency-Key` of a command. Error: `invalid-request`. */

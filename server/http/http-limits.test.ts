@@ -227,10 +227,31 @@ test('a stop lets what is under way end, takes no more, and closes idle connecti
   await closing;
 });
 
-test('a request on a kept connection during a stop is told so', async (context) => {
+test('a request over an open connection during a stop is done, as the last one of it', async (context) => {
+  let made = 0;
+  const server = await startServer(context, {
+    'random.make': async () => {
+      made++;
+      return random;
+    },
+  });
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const asked = { ...makeRandom, agent };
+  assert.equal((await server.ask(asked)).headers.connection, 'keep-alive');
+  const closing = server.http.close();
+  const last = await server.ask(asked);
+  assert.deepEqual([last.status, last.headers.connection, made], [200, 'close', 2]);
+  await assert.rejects(server.ask(asked), /ECONNREFUSED/);
+  assert.equal(made, 2);
+  await closing;
+});
+
+test('what waits behind another answer during a stop is not begun', async (context) => {
+  let made = 0;
   const held = gate();
   const server = await startServer(context, {
     'random.make': async () => {
+      made++;
       await held.opened;
       return random;
     },
@@ -244,7 +265,8 @@ test('a request on a kept connection during a stop is told so', async (context) 
   await delay(50);
   held.open();
   const text = await readAll(socket);
-  assert.match(text, /^HTTP\/1\.1 200 .*HTTP\/1\.1 503 .*"code":"shutting-down"/s);
+  assert.match(text, /^HTTP\/1\.1 200 .*\r\nConnection: close\r\n/s);
+  assert.deepEqual([text.split('HTTP/1.1 ').length - 1, made], [1, 1]);
   await closing;
 });
 

@@ -13,6 +13,7 @@ import { newId } from '../base/ids.ts';
 import { Admission } from './admission.ts';
 import { type Authenticate, registerApiRoutes } from './api-routes.ts';
 import { Exchange, refuse } from './exchange.ts';
+import { Freshness, type FreshnessParts } from './freshness.ts';
 import { defaultLimits, type HttpLimits, parameterLengthMax } from './limits.ts';
 import { closeServer, listen } from './listening.ts';
 import { type MetricSource, Metrics } from './metrics.ts';
@@ -28,6 +29,7 @@ import {
 import { VisitorLimit } from './visitor-limit.ts';
 
 export type { Authenticate } from './api-routes.ts';
+export type { FreshnessParts } from './freshness.ts';
 export { defaultLimits, type HttpLimits } from './limits.ts';
 export type { MetricSource } from './metrics.ts';
 export type { Health } from './pages.ts';
@@ -37,10 +39,15 @@ export {
 } from './public-files.ts';
 export type { TlsMaterial, TlsState } from './tls.ts';
 
+/** How often it is looked whether the keys of session tickets are others. */
+const ticketCheckMilliseconds = 60_000;
+
 export interface HttpServerOptions {
   /** One for every route of the API; one that is missing is an error at start. */
   readonly handlers: Handlers<RouteId>;
   readonly authenticate: Authenticate;
+  /** Where several nodes serve one database; a server without it answers by what it knows. */
+  readonly freshness?: FreshnessParts;
   /** Asked for `/metrics` alone: the features authorise what they do. */
   readonly authorise: Authorise;
   readonly tls: TlsMaterial;
@@ -49,6 +56,8 @@ export interface HttpServerOptions {
    * choose a fitting one. Where there are none, the CA of the server itself is named.
    */
   readonly clientAuthorities?: readonly string[];
+  /** The keys of session tickets at the moment (48 octets), where nodes share them. */
+  readonly ticketKeys?: () => Buffer;
   readonly health: () => Health;
   readonly metrics?: MetricSource;
   readonly log: Logger;
@@ -87,6 +96,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const parts = {
     ...options,
     ...{ limits, admission, metrics, visitors },
+    freshness: options.freshness && new Freshness(options.freshness),
     slowRequestSeconds: limits.slowRequestSeconds,
     checkAnswers: options.checkAnswers ?? false,
     closing: () => isClosing,
@@ -95,7 +105,10 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   const begin = (request: FastifyRequest) => {
     request.exchange = new Exchange(parts, request.raw, 'none', unmatched);
   };
-  let tls: TlsState = { tls: options.tls, clientAuthorities: options.clientAuthorities ?? [] };
+  let tls: TlsState = {
+    ...{ tls: options.tls, clientAuthorities: options.clientAuthorities ?? [] },
+    ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys() }),
+  };
   const app = createApp(tls, limits, begin);
   registerApiRoutes(app, parts);
   registerPages(app, parts);
@@ -103,19 +116,25 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   await app.ready();
   const server = app.server as unknown as Server;
   server.maxConnections = limits.connectionsMax;
+  const reloadTls = (change: Partial<TlsState>) => {
+    const next = { ...tls, ...change };
+    server.setSecureContext(secureContextOptions(next));
+    tls = next;
+  };
+  const ticketTimer = setInterval(() => {
+    const ticketKeys = options.ticketKeys?.();
+    if (ticketKeys !== undefined && ticketKeys !== tls.ticketKeys) reloadTls({ ticketKeys });
+  }, ticketCheckMilliseconds).unref();
   return {
     get requestsInFlight() {
       return admission.requests;
     },
     listen: (at) => listen(server, { ...at, scheme: 'https', setting: 'KEYREEVE_PORT', log }),
-    reloadTls(change) {
-      const next = { ...tls, ...change };
-      server.setSecureContext(secureContextOptions(next));
-      tls = next;
-    },
+    reloadTls,
     async close() {
       isClosing = true;
-      await closeServer(server, limits.closeTimeoutSeconds);
+      clearInterval(ticketTimer);
+      await closeServer(server, limits.drainSeconds, limits.closeTimeoutSeconds);
       await app.close();
     },
   };

@@ -19,6 +19,11 @@ export const defaultLimits = {
   silenceTimeoutSeconds: 900,
   /** How often slow requests are looked for. */
   timeoutCheckSeconds: 2,
+  /**
+   * Connections are kept so long at a stop for the request that may be on its way, which is answered
+   * as the last one; those that are idle for longer are closed.
+   */
+  drainSeconds: 0.3,
   /** What is under way at a stop gets this long to end. */
   closeTimeoutSeconds: 20,
   /** Requests without a token, by address (IPv6: by /64). */

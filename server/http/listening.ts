@@ -1,6 +1,6 @@
 import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, Server as TcpServer } from 'node:net';
 import type { Logger } from 'pino';
 import { KeyreeveError } from '../base/errors.ts';
 
@@ -44,13 +44,32 @@ export function listen(
   });
 }
 
-/** Connections end as their last answer has left; what takes too long is cut. */
-export async function closeServer(server: Server, timeoutSeconds: number): Promise<void> {
-  const sweep = setInterval(() => server.closeIdleConnections(), closeSweepMilliseconds);
+/**
+ * Takes no new connection. Those that stand get the answers to what comes over them for a moment
+ * more, so that nobody who sends a request just then loses it; then they are closed as they are
+ * idle, and what takes too long is cut.
+ */
+export async function closeServer(
+  server: Server,
+  drainSeconds: number,
+  timeoutSeconds: number,
+): Promise<void> {
+  // By the method of plain TCP servers: that of HTTP closes idle connections at once.
+  const closed = new Promise<void>((resolve) => {
+    TcpServer.prototype.close.call(server, () => resolve());
+  });
+  let sweep: NodeJS.Timeout | undefined;
+  const drained = setTimeout(() => {
+    server.closeIdleConnections();
+    sweep = setInterval(() => server.closeIdleConnections(), closeSweepMilliseconds);
+  }, drainSeconds * 1000);
   const cut = setTimeout(() => server.closeAllConnections(), timeoutSeconds * 1000);
-  await new Promise<void>((resolve) => server.close(() => resolve()));
+  await closed;
+  clearTimeout(drained);
   clearInterval(sweep);
   clearTimeout(cut);
+  // It ends what the HTTP server itself still has running.
+  server.close();
 }
 
 function listenHint(code: string | undefined, setting: string): string | undefined {

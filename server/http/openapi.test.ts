@@ -63,8 +63,13 @@ test('commands declare the idempotency key, other routes do not', () => {
 
 test('every error code is named in the schema and in the answer of its status', () => {
   const { schemas, responses } = document.components;
-  assert.deepEqual(schemas.Problem.properties.code.enum, Object.keys(errorCodes));
-  for (const [code, { status }] of Object.entries(errorCodes)) {
+  // To wait for approvals is an answer of its own, and no problem.
+  const problems = Object.entries(errorCodes).filter(([, { status }]) => status >= 400);
+  assert.deepEqual(
+    schemas.Problem.properties.code.enum,
+    problems.map(([code]) => code),
+  );
+  for (const [code, { status }] of problems) {
     assert.ok(responses[`Problem${status}`].description.includes(`\`${code}\``), code);
   }
 });

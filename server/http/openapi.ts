@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import { breakGlassReasonLengthMin } from '../../api/approvals.ts';
 import { errorCodes } from '../../api/error-codes.ts';
 import type { RouteDefinition } from '../../api/route.ts';
+import { approvalView } from '../../api/routes/approvals.ts';
 import { routes } from '../../api/routes.ts';
 
 type JsonObject = Record<string, unknown>;
@@ -31,8 +33,8 @@ export function openApiDocument(version: string): JsonObject {
         token: { type: 'http', scheme: 'bearer' },
         certificate: { type: 'mutualTLS' },
       },
-      schemas: { Problem: problemSchema() },
-      responses: problemResponses(),
+      schemas: { Problem: problemSchema(), Approval: schemaOf(approvalView, 'output') },
+      responses: { ...problemResponses(), ApprovalPending: approvalPending },
     },
   };
 }
@@ -42,6 +44,7 @@ function operation(id: string, route: RouteDefinition): JsonObject {
     ...parametersOf('path', route.params),
     ...parametersOf('query', route.query),
     ...(route.kind === 'command' ? [idempotencyKey] : []),
+    ...(mayWait(route) ? [approvalId, breakGlass] : []),
   ];
   const success =
     route.response === 'stream'
@@ -63,6 +66,7 @@ function operation(id: string, route: RouteDefinition): JsonObject {
         }),
     responses: {
       [String(route.status ?? 200)]: { description: 'Done', content: success },
+      ...(mayWait(route) ? { 202: { $ref: '#/components/responses/ApprovalPending' } } : {}),
       ...Object.fromEntries(
         problemStatuses(route).map((status) => [
           String(status),
@@ -79,6 +83,36 @@ const idempotencyKey = {
   required: false,
   description: 'Repeating a request with the same key answers what the first one answered.',
   schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' },
+};
+
+/** Commands that rules can put under dual control, as far as their kind tells. */
+function mayWait({ kind, authentication }: RouteDefinition): boolean {
+  return kind === 'command' && authentication === 'token';
+}
+
+const approvalId = {
+  name: 'Keyreeve-Approval',
+  in: 'header',
+  required: false,
+  description: 'The approval that is meant; without it the one for this very request is found.',
+  schema: { type: 'string', pattern: '^apr_[a-z2-7]{26}$' },
+};
+
+const breakGlass = {
+  name: 'Keyreeve-Break-Glass',
+  in: 'header',
+  required: false,
+  description:
+    'Why this cannot wait for the ordinary approvals; percent-encoded where it is not ASCII.',
+  schema: { type: 'string', minLength: breakGlassReasonLengthMin },
+};
+
+const approvalPending = {
+  description: 'Others have to approve first. Repeat the request when they have.',
+  headers: {
+    Location: { description: 'The approval', schema: { type: 'string', format: 'uri-reference' } },
+  },
+  content: { 'application/json': { schema: { $ref: '#/components/schemas/Approval' } } },
 };
 
 function parametersOf(place: 'path' | 'query', schema: z.ZodType | undefined): JsonObject[] {
@@ -110,7 +144,9 @@ function problemStatuses(route: RouteDefinition): number[] {
 }
 
 function problemSchema(): JsonObject {
-  const codes = Object.keys(errorCodes);
+  const codes = Object.entries(errorCodes).flatMap(([code, { status }]) =>
+    status >= 400 ? [code] : [],
+  );
   return {
     type: 'object',
     description: 'A problem document (RFC 9457). Some codes add facts of their own.',
@@ -141,7 +177,8 @@ function problemSchema(): JsonObject {
 
 /** One response for each status that an error maps to, which names its codes. */
 function problemResponses(): JsonObject {
-  const byStatus = Object.groupBy(Object.entries(errorCodes), ([, { status }]) => status);
+  const problems = Object.entries(errorCodes).filter(([, { status }]) => status >= 400);
+  const byStatus = Object.groupBy(problems, ([, { status }]) => status);
   return Object.fromEntries(
     Object.entries(byStatus).map(([status, entries]) => [
       `Problem${status}`,

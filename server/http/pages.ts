@@ -3,7 +3,8 @@ import type { Authorise } from '../base/caller.ts';
 import { answerPage, type PageAnswer } from './answer.ts';
 import type { Authenticate } from './api-routes.ts';
 import { docsAsset, docsIndex, errorPage } from './description-pages.ts';
-import { closingError, Exchange, type ExchangeParts } from './exchange.ts';
+import { Exchange, type ExchangeParts } from './exchange.ts';
+import type { Freshness } from './freshness.ts';
 import { agentOf, credentialOf } from './headers.ts';
 import type { Metrics } from './metrics.ts';
 import type { KnownPath } from './not-found.ts';
@@ -20,6 +21,7 @@ export interface Health {
 
 export interface PageParts extends ExchangeParts {
   readonly authenticate: Authenticate;
+  readonly freshness: Freshness | undefined;
   readonly authorise: Authorise;
   readonly health: () => Health;
   readonly metrics: Metrics;
@@ -81,10 +83,11 @@ async function serve(
   const exchange = request.exchange!;
   try {
     if (page.access !== 'probe') {
-      if (parts.closing()) throw closingError();
       await enter(page, parts, request, exchange);
     }
     const answer = await page.answer(request, parts);
+    if (exchange.caller) await parts.freshness?.beforeAnswer(exchange.caller, undefined);
+    exchange.beforeHead(reply.raw);
     answerPage(reply.raw, exchange.correlationId, answer);
     exchange.finish(reply.raw);
   } catch (error) {
@@ -100,6 +103,7 @@ async function enter(
 ): Promise<void> {
   if (page.access === 'public') parts.visitors.take(exchange.address);
   else {
+    await parts.freshness?.beforeAct();
     exchange.caller = await parts.authenticate({
       ...credentialOf(raw),
       address: exchange.address,

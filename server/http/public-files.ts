@@ -33,6 +33,7 @@ export const publicFileLimits = {
   answerTimeoutSeconds: 600,
   /** How often slow requests are looked for. */
   timeoutCheckSeconds: 2,
+  drainSeconds: 0.3,
   closeTimeoutSeconds: 5,
   /** Caches ask again after this long: what was revoked must not hide in them until nextUpdate. */
   cacheSecondsMax: 300,
@@ -74,7 +75,7 @@ export function createPublicFileServer(options: PublicFilesOptions): PublicFileS
         setting: 'KEYREEVE_HTTP_PORT',
         log: options.log,
       }),
-    close: () => closeServer(server, limits.closeTimeoutSeconds),
+    close: () => closeServer(server, limits.drainSeconds, limits.closeTimeoutSeconds),
   };
 }
 

@@ -13,6 +13,8 @@ export interface TlsState {
   readonly tls: TlsMaterial;
   /** Certificates (PEM) of the CAs whose client certificates log in. */
   readonly clientAuthorities: readonly string[];
+  /** What session tickets are sealed by (48 octets); random ones of this process where left out. */
+  readonly ticketKeys?: Buffer;
 }
 
 /**
@@ -28,6 +30,7 @@ const ciphers = [
   'ECDHE-ECDSA-CHACHA20-POLY1305',
 ].join(':');
 
+const sessionIdContext = 'keyreeve';
 const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
 /**
@@ -37,10 +40,13 @@ const certificatePattern = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE
 export const clientCertificates = { requestCert: true, rejectUnauthorized: false } as const;
 
 /** The options of a secure context. */
-export function secureContextOptions({ tls, clientAuthorities }: TlsState) {
+export function secureContextOptions({ tls, clientAuthorities, ticketKeys }: TlsState) {
   return {
     ...tls,
     ciphers,
+    ...(ticketKeys === undefined ? {} : { ticketKeys }),
+    // By default it comes from the arguments of the process: other nodes would refuse its sessions.
+    sessionIdContext,
     minVersion: 'TLSv1.2',
     // A second handshake in a connection (TLS 1.2) could put another certificate in the place of
     // the one that is remembered for it.

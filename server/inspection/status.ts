@@ -1,3 +1,4 @@
+import { systemFolder } from '../../api/roles.ts';
 import type { ResponseOf } from '../../api/route.ts';
 import type { Routes } from '../../api/routes.ts';
 import type { AuditRecord } from '../audit/audit.ts';
@@ -7,12 +8,18 @@ import type { Handlers } from '../base/handler.ts';
 import type { Keys } from '../keys/keys.ts';
 import {
   healthWithin,
+  isReviewOverdue,
   type Keystores,
   nameSealLocation,
+  type ReviewFacts,
   type RootKey,
   type RootKeyGuard,
+  readReviews,
+  reviewDueAt,
   type SealLocation,
 } from '../keystores/keystores.ts';
+import type { NodeState } from '../nodes/nodes.ts';
+import type { JobState } from '../schedule/schedule.ts';
 import type { Storage } from '../storage/storage.ts';
 
 export interface StatusOptions {
@@ -30,6 +37,14 @@ export interface StatusOptions {
   readonly tlsExpiresAt: () => number;
   /** What belongs to the certificate authorities. */
   readonly certificates: () => Promise<CertificateStatus>;
+  /** What waits until others agree. */
+  readonly approvals: () => Promise<ResponseOf<Routes['status']>['approvals']>;
+  /** Who is told of alerts, and whether it arrives. */
+  readonly alerts: () => Promise<ResponseOf<Routes['status']>['alerts']>;
+  /** What repeats, and how it stands. */
+  readonly jobs: () => Promise<readonly JobState[]>;
+  /** The processes that serve the database. */
+  readonly nodes: () => Promise<readonly NodeState[]>;
   readonly authorise: Authorise;
   readonly clock: Clock;
 }
@@ -55,11 +70,15 @@ export function createStatusHandler(options: StatusOptions): Handlers<'status'> 
           waiting: health.waiting,
         },
         rootKey: await describeRootKey(await options.rootKey(), options.isSameDisk),
-        keystores: await describeKeystores(options.keystores),
+        keystores: await describeKeystores(options),
         record: await describeRecord(storage, record),
         keys: await countKeys(options),
         ...(await options.certificates()),
+        nodes: (await options.nodes()).map(describeNode),
+        jobs: (await options.jobs()).map(describeJob),
         backup: { lastAt: await lastBackup(storage) },
+        approvals: await options.approvals(),
+        alerts: await options.alerts(),
         tls: { expiresAt: formatTime(options.tlsExpiresAt()) },
         epoch: storage.epoch,
       };
@@ -116,7 +135,8 @@ async function describeRootKey(rootKey: RootKey, isSameDisk: StatusOptions['isSa
   };
 }
 
-async function describeKeystores(keystores: Keystores) {
+async function describeKeystores({ storage, keystores, clock }: StatusOptions) {
+  const reviews = await readReviews(storage);
   return Promise.all(
     keystores.all().map(async (keystore) => {
       const health = await healthWithin(keystore, keystoreMilliseconds);
@@ -125,9 +145,39 @@ async function describeKeystores(keystores: Keystores) {
         kind: keystore.kind,
         ready: health.ready,
         reason: health.reason ?? null,
+        ...describeReview(reviews.get(keystore.name), clock.now()),
       };
     }),
   );
+}
+
+function describeReview(facts: ReviewFacts | undefined, now: number) {
+  const dueAt = facts === undefined ? null : reviewDueAt(facts);
+  return {
+    reviewDueAt: dueAt === null ? null : formatTime(dueAt),
+    reviewOverdue: facts !== undefined && isReviewOverdue(facts, now),
+  };
+}
+
+function describeNode({ id, name, version, startedAt, seenAt, isThis }: NodeState) {
+  return {
+    ...{ id, name, version },
+    startedAt: formatTime(startedAt),
+    seenAt: formatTime(seenAt),
+    isThis,
+  };
+}
+
+function describeJob(job: JobState) {
+  const { name, scope, everySeconds, node, failures, reason } = job;
+  const time = (at: number | null) => (at === null ? null : formatTime(at));
+  return {
+    ...{ name, scope, everySeconds, node },
+    startedAt: time(job.startedAt),
+    succeededAt: time(job.succeededAt),
+    nextAt: time(job.nextAt),
+    ...{ failures, reason },
+  };
 }
 
 async function describeRecord(storage: Storage, record: AuditRecord) {
@@ -146,18 +196,21 @@ async function describeRecord(storage: Storage, record: AuditRecord) {
   };
 }
 
+/** Of a million keys too: counted in indexes alone, since all reads wait for this one. */
 async function countKeys({ storage, keys, clock }: StatusOptions) {
-  const count = async (onlyPending: boolean): Promise<number> => {
-    let query = storage.db
-      .selectFrom('key')
-      .select((expression) => expression.fn.countAll<number>().as('count'))
-      .where('folder', '!=', 'system');
-    if (onlyPending) query = query.where('destroy_at', 'is not', null);
-    return Number((await query.executeTakeFirstOrThrow()).count);
-  };
+  const rows = storage.db
+    .selectFrom('key')
+    .select((expression) => expression.fn.countAll<number>().as('count'));
+  // '0' follows '/': the names below the folder, by the index on names.
+  const own = rows
+    .where('name', '>', `${systemFolder}/`)
+    .where('name', '<', `${systemFolder}0`)
+    .where('folder', '=', systemFolder);
+  const pending = rows.where('destroy_at', 'is not', null).where('folder', '!=', systemFolder);
+  const count = async (query: typeof rows) => Number((await query.executeTakeFirstOrThrow()).count);
   return {
-    total: await count(false),
-    pendingDestruction: await count(true),
+    total: (await count(rows)) - (await count(own)),
+    pendingDestruction: await count(pending),
     rotationDue: await keys.store.countRotationDue(clock.now()),
   };
 }

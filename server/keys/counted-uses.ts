@@ -1,5 +1,4 @@
 import { type SchemeName, type SchemeRow, schemes } from '../../api/algorithms.ts';
-import { KeyreeveError } from '../base/errors.ts';
 import type { VersionRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 
@@ -31,48 +30,31 @@ export class CountedUses {
     this.#blocks.set(slot, block);
     while (block.left < amount) {
       await this.#keys.rotations.run(`counted ${slot}`, async () => {
-        if (block.left < amount) block.left += await this.#reserve(version, row.usesMaximum);
+        if (block.left >= amount) return;
+        await this.#reserve(version, row.usesMaximum);
+        block.left += reservedBlockUses;
       });
     }
     block.left -= amount;
   }
 
-  async #reserve(version: VersionRecord, usesMaximum: number): Promise<number> {
+  /** Counts on from what is stored, whoever has counted there: no two nodes get the same uses. */
+  async #reserve({ keyId, version }: VersionRecord, usesMaximum: number): Promise<void> {
     const { storage } = this.#keys;
-    const row = await storage.db
-      .selectFrom('key_version')
-      .select('uses_reserved')
-      .where('key_id', '=', version.keyId)
-      .where('version', '=', version.version)
-      .executeTakeFirstOrThrow();
-    if (row.uses_reserved + reservedBlockUses > usesMaximum) {
-      throw new KeyreeveError(
-        'key-usage-exhausted',
-        'This version has encrypted as many messages as AES-GCM with random nonces allows.',
-        {
-          hint: 'Rotate the key, or make one with the scheme xaes-256-gcm, which has no such limit.',
-        },
-      );
-    }
-    await storage.commit({
-      steps: [
-        {
-          query: storage.db
-            .updateTable('key_version')
-            .set({ uses_reserved: row.uses_reserved + reservedBlockUses })
-            .where('key_id', '=', version.keyId)
-            .where('version', '=', version.version)
-            .where('uses_reserved', '=', row.uses_reserved)
-            .compile(),
-          expect: {
-            rows: 1,
-            code: 'conflict',
-            message: 'The uses were counted elsewhere meanwhile.',
-          },
-        },
-      ],
-      entries: [],
-    });
-    return reservedBlockUses;
+    const query = storage.db
+      .updateTable('key_version')
+      .set(({ eb }) => ({ uses_reserved: eb('uses_reserved', '+', reservedBlockUses) }))
+      .where('key_id', '=', keyId)
+      .where('version', '=', version)
+      .where('uses_reserved', '<=', usesMaximum - reservedBlockUses)
+      .compile();
+    await storage.commit({ steps: [{ query, expect: exhausted }], entries: [] });
   }
 }
+
+const exhausted = {
+  rows: 1,
+  code: 'key-usage-exhausted',
+  message: 'This version has encrypted as many messages as AES-GCM with random nonces allows.',
+  hint: 'Rotate the key, or make one with the scheme xaes-256-gcm, which has no such limit.',
+} as const;

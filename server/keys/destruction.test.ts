@@ -130,8 +130,12 @@ test('what a crash left of a key that was never finished is removed, and what wa
         payload_json: JSON.stringify(payload),
         entry_id: 'ent_1',
         created_at: 0,
+        node_id: 'nod_living',
       })
       .compile(),
+  });
+  const giveTo = (nodeId: string) => ({
+    query: keys.storage.db.updateTable('intent').set({ node_id: nodeId }).compile(),
   });
   const finished = { keyId: made.id, version: 1, name: 'finished' };
   await keys.storage.commit({
@@ -142,13 +146,22 @@ test('what a crash left of a key that was never finished is removed, and what wa
     entries: [],
   });
   assert.equal(keys.privateFiles().length, 2);
-  // Tokens are left for later, and what commands are at is theirs.
-  const before = 0;
-  assert.equal(await settleIntents(keys.keys, { among: () => true, before }), 0);
-  assert.equal(await settleIntents(keys.keys, { among: ({ name }) => name !== 'file' }), 1);
+  // What commands are at is theirs, and tokens are left for later.
+  const isOrphan = (nodeId: string) => nodeId !== 'nod_living';
+  assert.equal(await settleIntents(keys.keys, { isOrphan }), 0);
+  await keys.storage.commit({ steps: [giveTo('nod_gone')], entries: [] });
+  assert.equal(
+    await settleIntents(keys.keys, { isOrphan, among: ({ name }) => name !== 'file' }),
+    1,
+  );
+  const left = await keys.storage.db.selectFrom('intent').select(['id', 'node_id']).execute();
+  assert.deepEqual(left, [{ id: 'int_1', node_id: '' }], 'its node cannot finish it any more');
   assert.equal(keys.privateFiles().length, 2);
   assert.equal(await settleIntents(keys.keys), 1);
-  assert.deepEqual(keys.privateFiles(), [`${made.id}-1.pem`]);
+  assert.deepEqual(
+    keys.privateFiles().map((file) => file.startsWith(`${made.id}-1-`)),
+    [true],
+  );
   assert.equal(await settleIntents(keys.keys), 0);
   await keys.call('key.sign', 'finished', { data });
 });

@@ -2,7 +2,7 @@ import type { Action } from '../../api/actions.ts';
 import type { Caller } from '../base/caller.ts';
 import type { Json } from '../base/canonical-json.ts';
 import type { About, Commands, Outcome } from '../commands/commands.ts';
-import { type KeyRecord, resourceOf } from './key-record.ts';
+import { type KeyRecord, requireAsAsked, resourceOf } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 
 export interface KeyCall {
@@ -44,6 +44,7 @@ export async function runOnKey<Result>(
     ...(intent === undefined ? {} : { intent }),
     act: async () => {
       const key = await keys.store.fresh(known.id);
+      requireAsAsked(known, key);
       keys.authorise(caller, action, resourceOf(key));
       return command.act(key, keys.clock.now());
     },

@@ -15,7 +15,7 @@ import type { Keys } from './key-ring.ts';
 import { schemeFor, versionsFor } from './key-rules.ts';
 import { viewOf } from './key-view.ts';
 import { importedMaterial } from './make-key.ts';
-import { makeFirstVersion, makingDetail, makingIntent } from './make-version.ts';
+import { makeFirstVersion, makingDetail, makingIntent, newAttempt } from './make-version.ts';
 import { cancelDestruction, requestDestruction } from './request-destruction.ts';
 import { rotateKey } from './rotate-key.ts';
 
@@ -60,7 +60,8 @@ async function makeKey(
     return { key: drafted, keystore: keys.keystores.named(drafted.keystore) };
   });
   const about = { keyId: key.id, keyName: key.name, keyVersion: '1' };
-  const intent = makingIntent(keystore, key, 1);
+  const attempt = newAttempt();
+  const intent = makingIntent(keystore, key, 1, attempt);
   let undo: () => Promise<void> = async () => undefined;
   return commands.run(caller, {
     action,
@@ -78,7 +79,7 @@ async function makeKey(
           ? { material: key.algorithm, entries: [] }
           : await importFor(keys, commands, caller, key, body);
       const origin = action === 'key.import' ? 'imported' : 'generated';
-      const made = await makeFirstVersion(keys, key, { material, origin }, now);
+      const made = await makeFirstVersion(keys, key, { material, origin, attempt }, now);
       undo = made.undo;
       return {
         result: viewOf(made.record, now),

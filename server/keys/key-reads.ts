@@ -1,9 +1,9 @@
 import type { Action } from '../../api/actions.ts';
+import { nameLengthMax } from '../../api/fields.ts';
 import type { Caller } from '../base/caller.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import type { Handlers } from '../base/handler.ts';
-import { isId, newId } from '../base/ids.ts';
-import { LruMap } from '../base/lru-map.ts';
+import type { Sealer } from '../commands/commands.ts';
 import { type KeyRecord, resourceOf } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { keyNotFound } from './key-rules.ts';
@@ -14,7 +14,6 @@ import { systemFolder } from './make-key.ts';
 type ReadRoutes = 'key.list' | 'key.show' | 'key.public';
 
 const scanPage = 200;
-const hiddenCursorsMax = 10_000;
 
 /** The routes that show keys. */
 export function createKeyReads(keys: Keys): Handlers<ReadRoutes> {
@@ -66,10 +65,11 @@ export interface KeyPageQuery {
 /** Lists keys page by page, in the order of their names: those for which a caller has a right. */
 export class KeyLister {
   readonly #keys: Keys;
-  readonly #cursors = new HiddenCursors();
+  readonly #cursors: HiddenCursors;
 
   constructor(keys: Keys) {
     this.#keys = keys;
+    this.#cursors = new HiddenCursors(keys.sealer);
   }
 
   /** A page may be short, or empty, and have a next one all the same. */
@@ -101,24 +101,38 @@ export class KeyLister {
   }
 }
 
-/** Cursors that stand for keys the caller may not see: their names stay here. */
-class HiddenCursors {
-  readonly #names = new LruMap<string, string>(hiddenCursorsMax);
+/** What a name can begin with, this is not. */
+const hiddenMark = '~';
+const cursorLabel = 'list cursor';
 
-  write(name: string): string {
-    const cursor = newId('req');
-    this.#names.set(cursor, name);
-    return cursor;
+/**
+ * Cursors that stand for keys the caller may not see: the name is sealed in them, all at one length.
+ * Whichever node gets the next request reads them.
+ */
+class HiddenCursors {
+  readonly #sealer: Sealer;
+
+  constructor(sealer: Sealer) {
+    this.#sealer = sealer;
   }
 
-  /** The name to go on after. Error: `invalid-request` for a cursor that is not known any more. */
+  write(name: string): string {
+    const padded = Buffer.from(name.padEnd(nameLengthMax), 'utf8');
+    const sealed = this.#sealer.seal(cursorLabel, padded);
+    return `${hiddenMark}${Buffer.from(sealed).toString('base64url')}`;
+  }
+
+  /** The name to go on after. Error: `invalid-request` for a cursor that was not made here. */
   read(cursor: string | undefined): string {
-    if (cursor === undefined || !isId(cursor, 'req')) return cursor ?? '';
-    const name = this.#names.get(cursor);
-    if (name !== undefined) return name;
-    throw new KeyreeveError('invalid-request', 'The cursor of this list is not known any more.', {
-      hint: 'List again from the start.',
-    });
+    if (cursor === undefined || !cursor.startsWith(hiddenMark)) return cursor ?? '';
+    const sealed = Buffer.from(cursor.slice(hiddenMark.length), 'base64url');
+    try {
+      return Buffer.from(this.#sealer.unseal(cursorLabel, sealed)).toString('utf8').trimEnd();
+    } catch {
+      throw new KeyreeveError('invalid-request', 'The cursor of this list was not made here.', {
+        hint: 'List again from the start.',
+      });
+    }
   }
 }
 

@@ -4,6 +4,7 @@ import type { Policy } from '../../api/fields.ts';
 import type { Purpose } from '../../api/purposes.ts';
 import type { KeyState } from '../../api/states.ts';
 import type { Resource } from '../base/caller.ts';
+import { KeyreeveError } from '../base/errors.ts';
 import type { KeyLocation } from '../keystores/keystores.ts';
 import type { Schema } from '../storage/storage.ts';
 
@@ -42,6 +43,12 @@ export interface KeyRecord {
   readonly destroyAt: number | null;
   readonly revision: number;
   readonly versions: readonly VersionRecord[];
+}
+
+/** The keystores that hold its versions. */
+export function keystoresOf({ versions }: Pick<KeyRecord, 'versions'>): string[] {
+  const living = versions.filter(({ state }) => state !== 'destroyed');
+  return [...new Set(living.map(({ keystore }) => keystore))];
 }
 
 export const keyColumns = [
@@ -125,7 +132,11 @@ export function keystoreAt(uri: string, keystoreOfKey: string): string {
 }
 
 /** What the access rules look at. */
-export function resourceOf(key: Omit<KeyRecord, 'versions'>): Resource {
+export function resourceOf(
+  key: Omit<KeyRecord, 'versions'> & Partial<Pick<KeyRecord, 'versions'>>,
+): Extract<Resource, { type: 'key' }> {
+  const { versions } = key;
+  const { dualControl } = key.policy;
   return {
     type: 'key',
     id: key.id,
@@ -134,7 +145,24 @@ export function resourceOf(key: Omit<KeyRecord, 'versions'>): Resource {
     purpose: key.purpose,
     ownerId: key.ownerId,
     labels: key.labels,
+    // A draft has no versions yet, and an id that no repetition of the request will find again.
+    ...(versions === undefined ? {} : { revision: key.revision }),
+    keystores: [...new Set([key.keystore, ...(versions ?? []).map(({ keystore }) => keystore)])],
+    ...(dualControl == null ? {} : { dualControl }),
   };
+}
+
+/**
+ * What approval rules look at was asked of the key as it was known: refused where it has other labels
+ * or another dual control by now. Error: `conflict`.
+ */
+export function requireAsAsked(known: KeyRecord, fresh: KeyRecord): void {
+  const facts = ({ labels, policy }: KeyRecord) =>
+    JSON.stringify([Object.entries(labels).sort(), policy.dualControl ?? null]);
+  if (known.revision === fresh.revision || facts(known) === facts(fresh)) return;
+  throw new KeyreeveError('conflict', `${fresh.name} was changed meanwhile.`, {
+    hint: 'Repeat the request.',
+  });
 }
 
 /** Everything before the last slash of a name; empty at the top. */

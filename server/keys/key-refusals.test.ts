@@ -242,12 +242,12 @@ test('a list never names a key that the caller may not see, where it goes on eit
     keys.call('key.list', '', {}, undefined, { limit: 50, ...(after ? { after } : {}) });
   const first = await list();
   assert.deepEqual(first.items, []);
-  assert.match(first.next!, /^req_/);
+  assert.match(first.next!, /^~/);
   const second = await list(first.next!);
   assert.deepEqual(
     second.items.map((key) => key.name),
     ['seen'],
   );
   assert.equal(second.next, null);
-  await assert.rejects(list(`req_${'a'.repeat(26)}`), refused('invalid-request'));
+  await assert.rejects(list(`~${'a'.repeat(40)}`), refused('invalid-request'));
 });

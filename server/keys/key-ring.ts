@@ -1,16 +1,16 @@
 import type { KeyObject } from 'node:crypto';
 import type { AlgorithmName, SchemeName } from '../../api/algorithms.ts';
 import { policy as policySchema } from '../../api/fields.ts';
-import type { StorageTable } from '../../api/storage-classes.ts';
+import { isHardware, type StorageTable } from '../../api/storage-classes.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
-import { KeyreeveError } from '../base/errors.ts';
+import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import { isId } from '../base/ids.ts';
 import { LruMap } from '../base/lru-map.ts';
 import { Mutexes } from '../base/mutex.ts';
-import { serviceEntry } from '../commands/commands.ts';
+import { type Sealer, serviceEntry } from '../commands/commands.ts';
 import { type KeyMaterial, parsePublic, sign } from '../crypto/crypto.ts';
-import type { Keystores, StoredKey } from '../keystores/keystores.ts';
+import { type Keystores, requireReviewed, type StoredKey } from '../keystores/keystores.ts';
 import type { Step, Storage } from '../storage/storage.ts';
 import { folderOf, type KeyRecord, locationOf, type VersionRecord } from './key-record.ts';
 import { currentVersion, keyNotFound } from './key-rules.ts';
@@ -22,16 +22,22 @@ import { store } from './store-key.ts';
 export const openedKeysMax = 10_000;
 /** Versions that may have no row yet: the wrapped keys of those that were made last. */
 const unstoredKeysMax = 1000;
+/** Keys that one query looks at. */
+const lookedAtOnce = 500;
 
 export interface KeysOptions {
   readonly storage: Storage;
   readonly keystores: Keystores;
   readonly clock: Clock;
   readonly authorise: Authorise;
+  /** Seals what is given out and comes back: cursors of lists. */
+  readonly sealer: Sealer;
   /** The id of a principal by id or name. Error: `not-found`. */
   readonly principalId: (reference: string) => Promise<string>;
   /** How the storage table is applied (`KEYREEVE_STORAGE_TABLE`). */
   readonly storageTable?: StorageTable;
+  /** Steps that fail where a keystore was removed: part of the write that puts a key into it. */
+  readonly keystoreGuards?: (keystore: string) => readonly Step[];
   /** Steps that fail where a key must not be destroyed yet: part of the write that asks for it. */
   readonly destructionGuards?: (key: KeyRecord, now: number) => readonly Step[];
 }
@@ -42,9 +48,11 @@ export class Keys {
   readonly keystores: Keystores;
   readonly clock: Clock;
   readonly authorise: Authorise;
+  readonly sealer: Sealer;
   readonly principalId: (reference: string) => Promise<string>;
   readonly storageTable: StorageTable;
   readonly destructionGuards: (key: KeyRecord, now: number) => readonly Step[];
+  readonly keystoreGuards: (keystore: string) => readonly Step[];
   readonly store: KeyStore;
   readonly rotations = new Mutexes();
   readonly #opened = new LruMap<string, Promise<KeyMaterial>>(openedKeysMax);
@@ -56,8 +64,10 @@ export class Keys {
     this.keystores = options.keystores;
     this.clock = options.clock;
     this.authorise = options.authorise;
+    this.sealer = options.sealer;
     this.principalId = options.principalId;
     this.destructionGuards = options.destructionGuards ?? (() => []);
+    this.keystoreGuards = options.keystoreGuards ?? (() => []);
     this.storageTable = options.storageTable ?? 'default';
     this.store = new KeyStore(options.storage);
   }
@@ -76,6 +86,19 @@ export class Keys {
     const folder = isId(reference) ? '' : folderOf(reference);
     this.authorise(caller, action, { type: 'folder', folder });
     throw keyNotFound(reference);
+  }
+
+  /**
+   * Refuses keys to be made, destroyed or exported while the access review of one of these keystores
+   * is overdue. Those of the configuration have none. Error: `review-overdue`.
+   */
+  async requireReviewed(keystores: readonly string[]): Promise<void> {
+    const all = this.keystores.all();
+    const isSoftware = (name: string) =>
+      all.some((keystore) => keystore.name === name && !isHardware(keystore.kind));
+    for (const name of keystores) {
+      if (!isSoftware(name)) await requireReviewed(this.storage, name, this.clock.now());
+    }
   }
 
   /** The private key of a version, opened once and kept. */
@@ -146,6 +169,32 @@ export class Keys {
     }
   }
 
+  /**
+   * Lets go of opened private keys that were destroyed: by another node, perhaps. The state table has
+   * refused their use since then; this takes them out of memory. Returns how many there were.
+   */
+  async forgetDestroyed(): Promise<number> {
+    const slots = [...this.#opened.keys()];
+    const ids = [...new Set(slots.map((slot) => slot.slice(0, slot.indexOf('@'))))];
+    let forgotten = 0;
+    for (let index = 0; index < ids.length; index += lookedAtOnce) {
+      const rows = await this.storage.db
+        .selectFrom('key_version')
+        .select(['key_id', 'version', 'fingerprint'])
+        .where('key_id', 'in', ids.slice(index, index + lookedAtOnce))
+        .where('state', '=', 'destroyed')
+        .execute();
+      for (const row of rows) {
+        const slot = slotOf({ ...row, keyId: row.key_id });
+        if (!this.#opened.delete(slot)) continue;
+        this.#public.delete(slot);
+        this.#unstored.delete(slot);
+        forgotten += 1;
+      }
+    }
+    return forgotten;
+  }
+
   /** A key of the service itself, in the folder `system`: made at the first start. */
   async systemKey(
     name: string,
@@ -159,7 +208,12 @@ export class Keys {
       { name, algorithm, purpose, labels: {}, policy: policySchema.parse({}) },
       { ownerId: 'system', kind: 'wrapped', now },
     );
-    const stored = await store(this.keystores.named(key.keystore), key, 1, key.algorithm);
+    const stored = await store(
+      this.keystores.named(key.keystore),
+      key,
+      { version: 1 },
+      key.algorithm,
+    );
     const version = {
       keyId: key.id,
       version: 1,
@@ -171,7 +225,7 @@ export class Keys {
       deactivatesAt: null,
     } as const;
     const record = { ...key, versions: [versionOf(stored, version, key.keystore)] };
-    await this.storage.commit({
+    const write = {
       steps: [this.store.insertKey(record, now), this.store.insertVersion(version, stored)],
       entries: [
         serviceEntry(this.clock, 'key.create', 'ok', {
@@ -181,11 +235,23 @@ export class Keys {
         }),
       ],
       raisesEpoch: true,
+    };
+    // Where two nodes start at once, one of them makes it and the other takes it.
+    await this.storage.commit(write).catch((error: unknown) => {
+      if (!isKeyreeveError(error, 'already-exists')) throw error;
     });
     return this.systemKey(name, algorithm, purpose);
   }
 }
 
-function slotOf(version: VersionRecord): string {
-  return `${version.keyId}@${version.version}`;
+/**
+ * With the fingerprint: a version that was made here and lost to that of another node, or whose
+ * write had no answer, has the number of the one that is stored, and is another key.
+ */
+function slotOf({
+  keyId,
+  version,
+  fingerprint,
+}: Pick<VersionRecord, 'keyId' | 'version' | 'fingerprint'>): string {
+  return `${keyId}@${version} ${fingerprint}`;
 }

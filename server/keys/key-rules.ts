@@ -29,12 +29,21 @@ export function currentVersion(key: KeyRecord, now: number): VersionRecord | und
   return key.versions.findLast((version) => effectiveState(version, now) === 'active');
 }
 
-/** When the key is due to be rotated, after its policy. */
+/**
+ * When the key is due to be rotated, after its policy: counted from when its newest version came or
+ * comes into use, its end notwithstanding. Null where somebody has suspended or ended that version:
+ * what follows is for a person to decide.
+ */
 export function rotationDueAt(key: KeyRecord, now: number): number | null {
   const interval = key.policy.rotateEverySeconds;
-  const current = currentVersion(key, now);
-  if (interval === undefined || current === undefined) return null;
-  return (current.activatesAt ?? current.createdAt) + interval * 1000;
+  const newest = key.versions.at(-1)!;
+  const state = effectiveState(newest, now);
+  const isInTurn =
+    state === 'active' ||
+    (state === 'pre-active' && newest.activatesAt !== null) ||
+    (state === 'deactivated' && newest.state !== 'deactivated');
+  if (interval === undefined || !isInTurn) return null;
+  return (newest.activatesAt ?? newest.createdAt) + interval * 1000;
 }
 
 /** Refuses a purpose that does not do this, and a key that is gone or waits to be destroyed. */

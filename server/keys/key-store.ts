@@ -88,17 +88,18 @@ export class KeyStore {
     after: string,
     limit: number,
   ): Promise<KeyRecord[]> {
+    const folder = filter.folder === '' ? undefined : filter.folder;
+    // One lower bound: of two, SQLite takes the first, and reads all names from there.
+    const from = folder === undefined ? after : later(after, `${folder}/`);
     let query = this.#storage.db
       .selectFrom('key')
       .select(keyColumns)
-      .where('name', '>', after)
+      .where('name', '>', from)
       .orderBy('name')
       .limit(limit);
     if (filter.purpose !== undefined) query = query.where('purpose', '=', filter.purpose);
-    if (filter.folder !== undefined && filter.folder !== '') {
-      // '0' follows '/': the names in the folder and below it, by the index on names.
-      query = query.where('name', '>', `${filter.folder}/`).where('name', '<', `${filter.folder}0`);
-    }
+    // '0' follows '/': the names in the folder and below it, by the index on names.
+    if (folder !== undefined) query = query.where('name', '<', `${folder}0`);
     return this.#withVersions(await query.execute());
   }
 
@@ -265,6 +266,11 @@ export class KeyStore {
       expect: { rows: 1, code: 'conflict', message: 'The version was changed meanwhile.' },
     };
   }
+}
+
+/** The later one in the order of the index, which is that of the bytes. */
+function later(one: string, other: string): string {
+  return Buffer.compare(Buffer.from(one), Buffer.from(other)) > 0 ? one : other;
 }
 
 export interface NewVersion {

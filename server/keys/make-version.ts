@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Json } from '../base/canonical-json.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import type { Intent } from '../commands/commands.ts';
@@ -19,6 +20,14 @@ import { isAdopted, type KeySource, store } from './store-key.ts';
 /** Versions of one key, at most: reads of a key stay small. */
 export const versionsMax = 1000;
 
+/** Of an attempt's name: enough to tell apart all that ever try to make one version. */
+const attemptBytes = 6;
+
+/** Names one making of a version: in its intent and in its keystore. */
+export function newAttempt(): string {
+  return randomBytes(attemptBytes).toString('hex');
+}
+
 /** A version whose private half lies in its keystore, and which has no row yet. */
 export interface MadeVersion {
   /** The key as it is once the steps are written. */
@@ -37,11 +46,12 @@ export function makingIntent(
   keystore: Keystore,
   key: { readonly id: string; readonly name: string },
   version: number,
+  attempt: string,
 ): Intent | undefined {
   if (!keystore.capabilities.external) return undefined;
   return {
     kind: 'key.make',
-    payload: { keyId: key.id, version, name: key.name, keystore: keystore.name },
+    payload: { keyId: key.id, version, attempt, name: key.name, keystore: keystore.name },
   };
 }
 
@@ -55,13 +65,16 @@ export async function makeFirstVersion(
   from: {
     readonly material: KeySource;
     readonly origin: NewVersion['origin'];
+    /** That of the intent; needed wherever something is made outside the database. */
+    readonly attempt?: string;
     /** Of a key that lived elsewhere before; now where left out. */
     readonly activatesAt?: number;
   },
   now: number,
 ): Promise<MadeVersion> {
   const keystore = keys.keystores.named(key.keystore);
-  const stored = await store(keystore, key, 1, from.material);
+  await keys.requireReviewed([keystore.name]);
+  const stored = await store(keystore, key, { version: 1, attempt: from.attempt }, from.material);
   const activatesAt = from.activatesAt ?? now;
   const version: NewVersion = {
     keyId: key.id,
@@ -86,7 +99,12 @@ export async function makeFirstVersion(
 export async function makeNextVersion(
   keys: Keys,
   key: KeyRecord,
-  wanted: { readonly algorithm?: string | undefined; readonly activatesAt: number },
+  wanted: {
+    readonly algorithm?: string | undefined;
+    readonly activatesAt: number;
+    /** That of the intent. */
+    readonly attempt: string;
+  },
   now: number,
 ): Promise<MadeVersion> {
   requireRotatable(key);
@@ -100,8 +118,10 @@ export async function makeNextVersion(
   if (algorithm !== key.algorithm) requireSuccessor(key, algorithm);
   requireKeystoreAllowed(key.policy, key.keystore);
   const keystore = keys.keystores.holding(key.keystore);
+  await keys.requireReviewed([keystore.name]);
   const number = key.versions.at(-1)!.version + 1;
-  const stored = await store(keystore, key, number, algorithm);
+  const making = { version: number, attempt: wanted.attempt };
+  const stored = await store(keystore, key, making, algorithm);
   const version: NewVersion = {
     keyId: key.id,
     version: number,
@@ -152,7 +172,7 @@ function made(
   return {
     record,
     version,
-    steps,
+    steps: [...keys.keystoreGuards(record.keystore), ...steps],
     undo: async () => {
       keys.forget({ versions: [version] });
       const { keyId, version: number, algorithm } = version;

@@ -18,7 +18,7 @@ export function settlePolicy(asked: PolicyRequest, kind: KeystoreKind): Policy {
     );
   }
   refuseLockedReplica(exportLocked, recovery);
-  return { ...asked, exportLocked, recovery };
+  return { ...withDualControl(asked, asked.dualControl), exportLocked, recovery };
 }
 
 /**
@@ -54,7 +54,21 @@ export function changedPolicy(before: Policy, asked: PolicyRequest): Policy {
       { hint: `Leave it at "${before.assurance}", or make another key.` },
     );
   }
-  return { ...asked, recovery, exportLocked, ...(assurance === undefined ? {} : { assurance }) };
+  // Never dropped by leaving it out: those who approve the change see that it ends.
+  const dualControl = asked.dualControl === undefined ? before.dualControl : asked.dualControl;
+  return {
+    ...withDualControl(asked, dualControl),
+    recovery,
+    exportLocked,
+    ...(assurance === undefined ? {} : { assurance }),
+  };
+}
+
+function withDualControl(
+  { dualControl: _, ...asked }: PolicyRequest,
+  dualControl: PolicyRequest['dualControl'],
+): PolicyRequest {
+  return dualControl == null ? asked : { ...asked, dualControl };
 }
 
 function refuseLockedReplica(exportLocked: boolean, recovery: Policy['recovery']): void {

@@ -5,7 +5,7 @@ import { KeyreeveError } from '../base/errors.ts';
 import type { Call } from '../base/handler.ts';
 import type { Commands } from '../commands/commands.ts';
 import { runOnKey } from './key-command.ts';
-import type { KeyRecord } from './key-record.ts';
+import { type KeyRecord, keystoresOf } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { viewOf } from './key-view.ts';
 import { systemFolder } from './make-key.ts';
@@ -30,6 +30,7 @@ export async function requestDestruction(
     input: { ...call.body },
     act: async (key, now) => {
       requireDestructible(key);
+      await keys.requireReviewed(keystoresOf(key));
       const waitSeconds = call.body.afterSeconds ?? key.policy.destroyAfterSeconds;
       if (waitSeconds < key.policy.destroyAfterSeconds) {
         throw new KeyreeveError(

@@ -10,7 +10,13 @@ import type { KeyRecord, VersionRecord } from './key-record.ts';
 import type { Keys } from './key-ring.ts';
 import { effectiveState, endOf } from './key-rules.ts';
 import { viewOf } from './key-view.ts';
-import { makeNextVersion, makingIntent, requireRotatable, retire } from './make-version.ts';
+import {
+  makeNextVersion,
+  makingIntent,
+  newAttempt,
+  requireRotatable,
+  retire,
+} from './make-version.ts';
 
 /**
  * Makes the next version. Requests that saw the same newest version make one new version: whoever
@@ -46,12 +52,13 @@ async function rotateFrom(
   saw: number,
 ): Promise<KeyView> {
   let undo: () => Promise<void> = async () => undefined;
+  const attempt = newAttempt();
   try {
     return await runOnKey(keys, commands, call, {
       action: 'key.rotate',
       input: { ...call.body },
       about: () => ({ keyVersion: String(saw + 1) }),
-      intent: (key) => makingIntent(keys.keystores.holding(key.keystore), key, saw + 1),
+      intent: (key) => makingIntent(keys.keystores.holding(key.keystore), key, saw + 1, attempt),
       act: async (key, now) => {
         const newest = key.versions.at(-1)!;
         if (newest.version !== saw) return alreadyRotated(key, now);
@@ -60,7 +67,7 @@ async function rotateFrom(
         if (effectiveState(newest, now) === 'pre-active') {
           return activatePublished(keys, key, newest, call.body, now);
         }
-        return makeNext(keys, key, call.body, now, (take) => {
+        return makeNext(keys, key, { ...call.body, attempt }, now, (take) => {
           undo = take;
         });
       },
@@ -132,12 +139,13 @@ function activatePublished(
 async function makeNext(
   keys: Keys,
   key: KeyRecord,
-  body: Call<'key.rotate'>['body'],
+  body: Call<'key.rotate'>['body'] & { readonly attempt: string },
   now: number,
   onMade: (undo: () => Promise<void>) => void,
 ): Promise<Outcome<KeyView>> {
   const activatesAt = activationOf(body.activatesAt, now);
-  const made = await makeNextVersion(keys, key, { algorithm: body.algorithm, activatesAt }, now);
+  const { algorithm, attempt } = body;
+  const made = await makeNextVersion(keys, key, { algorithm, activatesAt, attempt }, now);
   onMade(made.undo);
   const { version } = made;
   return {

@@ -77,7 +77,7 @@ for (const name of storageClassNames) {
         schemes: [],
         policy: { ...policySchema.parse({ storage: name }), recovery: 'replica' as const },
       };
-      await assert.rejects(store(keystore, key, 1, 'p-256'), refused);
+      await assert.rejects(store(keystore, key, { version: 1 }, 'p-256'), refused);
     }
   });
 
@@ -96,11 +96,15 @@ test('a key of another purpose than the row’s is refused in the right keystore
   }
 });
 
+function fileOf(folder: string, uri: string): string {
+  return join(folder, 'files', 'private', `${uri.slice('file:'.length)}.pem`);
+}
+
 test('tls-server: a key in a file of the right mode and owner signs; any other mode is refused', async () => {
   await using keys = await open();
   const key = await keys.create(request('tls-server', 'file'));
   const version = (await keys.keys.store.fresh(key.id)).versions[0]!;
-  const path = join(keys.folder, 'files', 'private', `${key.id}-1.pem`);
+  const path = fileOf(keys.folder, version.uri);
   await keys.call('key.sign', key.name, { data });
   for (const mode of [0o640, 0o604, 0o660]) {
     chmodSync(path, mode);
@@ -118,7 +122,8 @@ test('tls-server: a key file, or a folder of them, that another user owns is ref
   await using keys = await open();
   const key = await keys.create(request('tls-server', 'file'));
   const files = join(keys.folder, 'files');
-  for (const path of [join(files, 'private', `${key.id}-1.pem`), join(files, 'private'), files]) {
+  const { uri } = (await keys.keys.store.fresh(key.id)).versions[0]!;
+  for (const path of [fileOf(keys.folder, uri), join(files, 'private'), files]) {
     chownSync(path, 65_534, 65_534);
     keys.keys.forget(await keys.keys.store.fresh(key.id));
     await assert.rejects(keys.call('key.sign', key.name, { data }), {

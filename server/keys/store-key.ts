@@ -16,6 +16,12 @@ import { requireAssurance, requireStorage } from './storage-rules.ts';
 /** Where a private half comes from: it is made, it came in, or it lies in the keystore already. */
 export type KeySource = AlgorithmName | KeyMaterial | AdoptedKey;
 
+/** The version that is made, and which making of it this is. */
+export interface Making {
+  readonly version: number;
+  readonly attempt?: string | undefined;
+}
+
 /** Whether the private half lies in the keystore already, and is not ours to remove. */
 export function isAdopted(from: KeySource): from is AdoptedKey {
   return typeof from !== 'string' && 'stored' in from;
@@ -29,12 +35,12 @@ export function isAdopted(from: KeySource): from is AdoptedKey {
 export async function store(
   keystore: Keystore,
   key: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'policy' | 'schemes'>,
-  version: number,
+  { version, attempt }: Making,
   from: KeySource,
 ): Promise<StoredKey> {
   requireStorage('default', key, keystore);
   await requireAssurance(key.policy, keystore);
-  const identity = { keyId: key.id, version, name: key.name };
+  const identity = { keyId: key.id, version, name: key.name, attempt };
   if (isAdopted(from)) {
     requireGuarded(keystore, key, from);
     const { algorithm, stored } = from;

@@ -11,7 +11,7 @@ import type { StorageTable } from '../../api/storage-classes.ts';
 import { entryEncoder } from '../audit/audit.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
 import type { Clock } from '../base/clock.ts';
-import { Commands } from '../commands/commands.ts';
+import { Commands, type Gate } from '../commands/commands.ts';
 import {
   createFileKeystore,
   createWrappedKeystore,
@@ -46,6 +46,8 @@ export interface TestKeysOptions {
   readonly storageTable?: StorageTable;
   /** Keystores beside `wrapped` and `file`. */
   readonly furtherKeystores?: readonly Keystore[];
+  /** What commands are held by; nothing where left out. */
+  readonly gate?: Gate;
   readonly destructionGuards?: (storage: Storage) => NonNullable<KeysOptions['destructionGuards']>;
 }
 
@@ -83,6 +85,7 @@ export async function openTestKeys(options: TestKeysOptions = {}) {
     keystores,
     clock,
     authorise,
+    sealer: storeKeys,
     principalId: async (reference) => reference,
     ...(options.storageTable === undefined ? {} : { storageTable: options.storageTable }),
     ...(options.destructionGuards === undefined
@@ -96,6 +99,7 @@ export async function openTestKeys(options: TestKeysOptions = {}) {
     stillAllowed: () => [],
     sealer: storeKeys,
     requireClock: () => undefined,
+    ...(options.gate === undefined ? {} : { gate: options.gate }),
   });
   const handlers = {
     ...createKeyHandlers(keys, commands),

@@ -95,11 +95,27 @@ class Use {
     return { keyId: done.key.id, results: done.results.map(answerOf) };
   }
 
+  /**
+   * A caller who leaves the version to the service is not to notice a rotation: what was made with a
+   * version that was replaced meanwhile, perhaps by another node, is thrown away and made again.
+   */
   async #run(
     kind: UseKind,
     call: UseCall,
     items: readonly Record<string, unknown>[],
   ): Promise<Done> {
+    const mayRepeat = call.body.version === undefined;
+    const done = await this.#runOnce(kind, call, items, mayRepeat);
+    return done ?? ((await this.#runOnce(kind, call, items, false)) as Done);
+  }
+
+  /** Undefined where the version was replaced meanwhile, and `mayRepeat` is given. */
+  async #runOnce(
+    kind: UseKind,
+    call: UseCall,
+    items: readonly Record<string, unknown>[],
+    mayRepeat: boolean,
+  ): Promise<Done | undefined> {
     const { caller } = call;
     const epoch = this.#keys.storage.epoch;
     let key: KeyRecord | undefined;
@@ -123,8 +139,10 @@ class Use {
       entries: [callerEntry(this.#clock, caller, 'use', kind.action, 'ok', about)],
     });
     if (committed.epoch !== caller.epoch || committed.epoch !== epoch) {
-      await this.#lookAgain(caller, kind, key, results);
+      const isStill = await this.#lookAgain(caller, kind, key, results, mayRepeat);
+      if (!isStill) return undefined;
     }
+    caller.settle?.(committed);
     this.#onUse(kind.action, 'ok', items.length);
     return { key, scheme, results };
   }
@@ -179,20 +197,26 @@ class Use {
     };
   }
 
-  /** What was answered under an older epoch is checked again; a right lost meanwhile counts. */
+  /**
+   * What was answered under an older epoch is checked again; a right lost meanwhile counts. False
+   * where the key may still be used, with another version, and `mayRepeat` is given.
+   */
   async #lookAgain(
     caller: Caller,
     kind: UseKind,
     key: KeyRecord,
     results: readonly Settled[],
-  ): Promise<void> {
+    mayRepeat: boolean,
+  ): Promise<boolean> {
     try {
       const fresh = (await this.#keys.store.find(key.id)) ?? key;
       await this.#recheck(caller, kind.action, resourceOf(fresh));
       for (const version of usedVersions(results)) {
         versionsFor(fresh, kind.makes ?? kind.operation, 'protect', version, this.#clock.now());
       }
+      return true;
     } catch (error) {
+      if (mayRepeat && isKeyreeveError(error, 'state-not-allowed')) return false;
       await this.#recordRefusal(caller, kind.action, key, results.length, error);
       throw error;
     }
@@ -244,6 +268,7 @@ class Use {
       ],
     });
     if (committed.epoch !== caller.epoch) await this.#recheck(caller, 'random.make', system);
+    caller.settle?.(committed);
     this.#onUse('random.make', 'ok', body.count);
     return { items };
   }

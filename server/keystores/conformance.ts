@@ -111,6 +111,7 @@ function testLife(subject: ConformanceSubject): void {
     const stored = await keystore.generate(identity, 'p-256');
     const location = locationOf(identity, 'p-256', stored);
     assert.equal(await keystore.exists(identity), keystore.capabilities.external);
+    assert.equal(keystore.isAt(identity, stored.uri), true);
     await keystore.destroy(location);
     await keystore.destroy(location);
     assert.equal(await keystore.exists(identity), false);
@@ -129,6 +130,26 @@ function testLife(subject: ConformanceSubject): void {
     await keystore.discard(identity);
     assert.equal(await keystore.exists(identity), false);
     await keystore.discard(identity);
+  });
+
+  test(`${subject.name} keeps two makings of one version apart`, async (t) => {
+    const fresh = await subject.open(t);
+    if (fresh === undefined) return;
+    const { keystore } = fresh;
+    const identity = freshIdentity();
+    const [mine, theirs] = ['1a2b', '3c4d'].map((attempt) => ({ ...identity, attempt }));
+    const stored = await keystore.generate(mine!, 'p-256');
+    const other = await keystore.generate(theirs!, 'p-256');
+    const { external } = keystore.capabilities;
+    assert.deepEqual(
+      [stored.uri, other.uri].map((uri) => keystore.isAt(theirs!, uri)),
+      [!external, true],
+    );
+    await keystore.discard(mine!);
+    assert.equal(await keystore.exists(mine!), false);
+    assert.equal(await keystore.exists(theirs!), external);
+    const opened = await keystore.open(locationOf(theirs!, 'p-256', other));
+    assert.equal(opened.fingerprint, other.fingerprint);
   });
 
   test(`${subject.name} says that it is well`, async (t) => {

@@ -86,6 +86,7 @@ export function createFileKeystore(options: FileKeystoreOptions): Keystore {
         await requireFolders(folder);
         return (await filesOf(folder, fileName(identity))).length > 0;
       }),
+    isAt: (identity, uri) => uri === `file:${fileName(identity)}`,
     describe: async () => ({ assurance: 'none', assuranceFrom: 'kind' }),
     health: () => healthOf(disk, folder),
   };
@@ -108,8 +109,8 @@ function requireAsymmetric(algorithm: AlgorithmName): void {
   });
 }
 
-function fileName(identity: { keyId: string; version: number }): string {
-  return `${identity.keyId}-${identity.version}`;
+function fileName({ keyId, version, attempt }: Omit<KeyIdentity, 'name'>): string {
+  return attempt === undefined ? `${keyId}-${version}` : `${keyId}-${version}-${attempt}`;
 }
 
 /** What a caller calls the file: without the ending. */

@@ -46,6 +46,11 @@ export interface KeyIdentity {
   readonly keyId: string;
   readonly version: number;
   readonly name: string;
+  /**
+   * Tells two makings of one version apart: nodes may make it at the same time, and each takes back
+   * its own alone. Part of what the keystore calls the key.
+   */
+  readonly attempt?: string | undefined;
   /** What the keystore shows people, where it is not name and version. */
   readonly label?: string | undefined;
 }
@@ -113,6 +118,8 @@ export interface Keystore {
   discard(identity: KeyIdentity): Promise<void>;
   /** Whether `identity` left anything outside the database (to settle an orphaned intent). */
   exists(identity: KeyIdentity): Promise<boolean>;
+  /** Whether the address of a stored key is where this making of it put it. Asks nobody. */
+  isAt(identity: KeyIdentity, uri: string): boolean;
   health(): Promise<KeystoreHealth>;
 }
 

@@ -34,6 +34,15 @@ export {
 } from './pkcs11/pkcs11.ts';
 export { createRefusedPins } from './refused-pins.ts';
 export {
+  isReviewOverdue,
+  overdueReview,
+  type ReviewFacts,
+  readReviews,
+  requireReviewed,
+  reviewDueAt,
+  reviewOverdue,
+} from './reviews.ts';
+export {
   createRootKey,
   formatSealLocation,
   nameSealLocation,

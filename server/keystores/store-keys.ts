@@ -1,6 +1,6 @@
 import { createSecretKey, type KeyObject, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
-import { KeyreeveError } from '../base/errors.ts';
+import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { openSealed, sealBytes } from '../crypto/crypto.ts';
@@ -31,6 +31,20 @@ export class StoreKeys {
     const id = Buffer.from(this.currentId, 'latin1');
     const sealed = sealBytes(this.#keys.get(this.currentId)!, bytes, Buffer.from(label, 'utf8'));
     return Buffer.concat([Buffer.of(id.length), id, sealed]);
+  }
+
+  /** Whether the store keys that are stored are these, wrapped by this root key. */
+  async areWrappedBy(rootKey: RootKey, { db }: Pick<Storage, 'db'>): Promise<boolean> {
+    const rows = await db.selectFrom('store_key').select(['id', 'wrapped']).execute();
+    for (const { id, wrapped } of rows) {
+      const known = this.#keys.get(id)?.export();
+      const bytes = await rootKey.unwrap(storeKeyLabel(id), wrapped).catch(() => undefined);
+      const isSame = known !== undefined && bytes !== undefined && isEqual(known, bytes);
+      known?.fill(0);
+      bytes?.fill(0);
+      if (!isSame) return false;
+    }
+    return rows.length > 0;
   }
 
   /** Opens what `seal` made with the same label. */
@@ -80,7 +94,11 @@ export async function openStoreKeys(
     .select(['id', 'wrapped', 'root_fingerprint', 'is_current'])
     .execute();
   if (rows.length === 0) {
-    await makeStoreKey(storage, rootKey, clock);
+    await makeStoreKey(storage, rootKey, clock).catch((error: unknown) => {
+      // Another node may have made it, under the same root key.
+      if (!isKeyreeveError(error, 'conflict')) throw error;
+    });
+    await requireFingerprint(storage, rootKey);
     rows = await storage.db
       .selectFrom('store_key')
       .select(['id', 'wrapped', 'root_fingerprint', 'is_current'])
@@ -105,9 +123,14 @@ export function sealedFingerprint(storage: Pick<Storage, 'db'>): Promise<string 
   return readMeta(storage, fingerprintName);
 }
 
+/** Where the root key was last, as `KEYREEVE_SEAL` says it; undefined when new. */
+export function rootKeyPlace(storage: Pick<Storage, 'db'>): Promise<string | undefined> {
+  return readMeta(storage, placeName);
+}
+
 /** What to do where the root key in force is not where it was looked for. */
 export async function whereRootKeyIs(storage: Pick<Storage, 'db'>): Promise<string> {
-  const place = await readMeta(storage, placeName);
+  const place = await rootKeyPlace(storage);
   return place === undefined
     ? 'Point KEYREEVE_SEAL at the right root key, or bring its folder back.'
     : `It was last at ${place}: bring it back there, and set KEYREEVE_SEAL to that place.`;
@@ -238,7 +261,7 @@ function notManaged({ db }: Storage, { fingerprint }: RootKey): Step {
 async function wrapProven(rootKey: RootKey, label: string, bytes: Buffer): Promise<Uint8Array> {
   const wrapped = await rootKey.wrap(label, bytes);
   const opened = await rootKey.unwrap(label, wrapped);
-  const isSame = opened.length === bytes.length && timingSafeEqual(opened, bytes);
+  const isSame = isEqual(opened, bytes);
   opened.fill(0);
   if (isSame) return wrapped;
   throw new KeyreeveError(
@@ -248,6 +271,10 @@ async function wrapProven(rootKey: RootKey, label: string, bytes: Buffer): Promi
       hint: `Look at the token or the disk at ${nameSealLocation(rootKey.location)}; nothing was changed.`,
     },
   );
+}
+
+function isEqual(one: Buffer, other: Buffer): boolean {
+  return one.length === other.length && timingSafeEqual(one, other);
 }
 
 function storeKeyLabel(id: string): string {

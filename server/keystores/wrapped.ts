@@ -38,6 +38,7 @@ export function createWrappedKeystore(storeKeys: StoreKeys): Keystore {
     destroy: async () => undefined,
     discard: async () => undefined,
     exists: async () => false,
+    isAt: (_, address) => address === uri,
     describe: async () => ({ assurance: 'none', assuranceFrom: 'kind' }),
     health: async () => ({ ready: true, reason: undefined }),
   };

@@ -6,17 +6,19 @@ import type { Clock } from '../base/clock.ts';
 import type { Handlers } from '../base/handler.ts';
 import type { MetricSample } from '../base/metric.ts';
 import type { PublicFile } from '../base/public-file.ts';
-import type { Commands } from '../commands/commands.ts';
+import { type Commands, type IsOrphan, settleUnfinished } from '../commands/commands.ts';
 import type { Keys } from '../keys/keys.ts';
-import type { Storage } from '../storage/storage.ts';
+import type { Step, Storage } from '../storage/storage.ts';
 import { Authorities, createAuthorityHandlers } from './authorities/authorities.ts';
 import { CertificateCounter } from './certificate-counts.ts';
 import {
   CertificateSigner,
   createCertificateHandlers,
   purgeExpired,
+  purgeIntentKind,
   settleCertificates,
 } from './certificates/certificates.ts';
+import { tellExpiring } from './expiring-authorities.ts';
 import { type PkiStatus, pkiSamples, pkiStatus } from './pki-status.ts';
 import {
   addressesUnder,
@@ -27,7 +29,13 @@ import {
 import { createTakeoverHandlers } from './takeover/takeover.ts';
 
 export { destructionGuards } from './authorities/authorities.ts';
-export { certificateNames, openSystemTls, type SystemTls } from './system-tls/system-tls.ts';
+export {
+  certificateNames,
+  createTlsExpiry,
+  openSystemTls,
+  openTicketKeys,
+  type SystemTls,
+} from './system-tls/system-tls.ts';
 
 export interface PkiOptions {
   readonly storage: Storage;
@@ -50,10 +58,16 @@ type PkiRoutes =
 /** The certificate authorities of the installation and all that belongs to them. */
 export interface Pki {
   handlers(commands: Commands): Handlers<PkiRoutes>;
-  /** Finishes what a crash left half done and reads what is served: before anybody is let in. */
-  settle(): Promise<void>;
-  /** Publishes what is due: for the schedule, each second. */
-  round(): Promise<void>;
+  /** Reads what is served: before anybody is let in. */
+  start(): Promise<void>;
+  /** Finishes what nodes that are gone left half done: at the start, and when another one has gone. */
+  settle(isOrphan: IsOrphan): Promise<void>;
+  /** Serves what has changed: for the schedule, on each node, each second. */
+  refresh(): Promise<void>;
+  /** Publishes what is due: for the schedule, on one node, each second. */
+  publishDue(): Promise<void>;
+  /** Tells of certificates of CAs that end soon: for the schedule. `fence` goes into each commit. */
+  tellExpiring(fence?: readonly Step[]): Promise<number>;
   /** Forgets what CAs keep no longer: for the schedule. */
   purge(): Promise<number>;
   /** What lies at a path of the listener for plain HTTP, from memory. */
@@ -94,11 +108,15 @@ export function createPki(options: PkiOptions): Pki {
       ...createTakeoverHandlers({ authorities, commands, onRevoked }),
       ...publication.handlers(commands),
     }),
-    settle: async () => {
-      await settleCertificates({ storage, clock, onRevoked });
-      await publication.start();
+    start: () => publication.start(),
+    settle: async (isOrphan) => {
+      await settleCertificates({ storage, clock, onRevoked }, isOrphan);
+      await settleUnfinished(storage, clock, purgeIntentKind, isOrphan);
+      await publication.cutShort(isOrphan);
     },
-    round: () => publication.round(),
+    refresh: () => publication.refresh(),
+    publishDue: () => publication.publishDue(),
+    tellExpiring: (fence) => tellExpiring({ storage, clock, fence: fence ?? [] }),
     purge: () => purgeExpired({ storage, clock, authorities }),
     file: (path) => publication.file(path),
     status: async (url) => pkiStatus(await facts(), { url, base: baseUrl }),

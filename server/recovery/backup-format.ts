@@ -66,6 +66,7 @@ const roles: Record<TableName, 'kept' | 'left out'> = {
   approval_rules: 'kept',
   approval: 'kept',
   approval_decision: 'kept',
+  tombstone: 'kept',
   alert_target: 'kept',
 };
 

@@ -188,6 +188,7 @@ test('what a crash left of a backup is removed at the next start, and told', asy
     steps: [{ query: storage.db.insertInto('intent').values(intent).compile() }],
     entries: [],
   });
+  installation.backups.clear();
   assert.equal(await installation.backups.settle(), 1);
   assert.deepEqual(readdirSync(folder), []);
   assert.equal((await entries(installation)).at(-1), 'intent.settled event conflict');

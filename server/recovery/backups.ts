@@ -10,13 +10,17 @@ import type { Call, Handlers, StreamAnswer } from '../base/handler.ts';
 import { newId } from '../base/ids.ts';
 import { SecretBytes } from '../base/secret-bytes.ts';
 import { version } from '../base/version.ts';
-import type { Commands } from '../commands/commands.ts';
+import {
+  type Commands,
+  everyNodeIsGone,
+  type IsOrphan,
+  settleUnfinished,
+} from '../commands/commands.ts';
 import type { RootKeys } from '../keystores/keystores.ts';
-import type { Step, Storage } from '../storage/storage.ts';
+import { type Step, type Storage, underLease } from '../storage/storage.ts';
 import { type BackupFile, readFileStream, writeBackupFile } from './backup-file.ts';
 import type { BackupContents } from './backup-writer.ts';
 import { fileExtensions, type Protection } from './protection.ts';
-import { settleUnfinished } from './settle-unfinished.ts';
 
 export const backupIntentKind = 'backup.create';
 const spoolName = /^backup-.*\.(age|gpg)(\.partial)?$/;
@@ -37,8 +41,10 @@ export interface BackupsOptions {
 
 export interface Backups {
   handlers(commands: Commands): Handlers<'backup.create'>;
-  /** To be called at the start: settles what a crash left, and returns how many there were. */
-  settle(): Promise<number>;
+  /** To be called at the start: removes what a crash left in the temporary folder. */
+  clear(): void;
+  /** Settles what nodes that are gone left unfinished, and returns how many there were. */
+  settle(isOrphan?: IsOrphan): Promise<number>;
 }
 
 /**
@@ -50,15 +56,13 @@ export function createBackups(options: BackupsOptions): Backups {
   let running = false;
   const create = async (commands: Commands, call: Call<'backup.create'>): Promise<StreamAnswer> => {
     using protection = protectionOf(call.body);
-    if (running) {
-      throw new KeyreeveError('overloaded', 'Another backup is being made.', {
-        hint: 'Try again when it is done.',
-        retryAfterSeconds: 10,
-      });
-    }
+    if (running) throw busy();
     running = true;
     try {
-      const file = await makeBackup(options, commands, call, protection);
+      const { storage, clock } = options;
+      const file = await underLease({ storage, clock, name: leaseName, busy }, () =>
+        makeBackup(options, commands, call, protection),
+      );
       return answer(options, commands, call.caller, file, protection.kind);
     } finally {
       running = false;
@@ -66,8 +70,20 @@ export function createBackups(options: BackupsOptions): Backups {
   };
   return {
     handlers: (commands) => ({ 'backup.create': (call) => create(commands, call) }),
-    settle: () => settle(options),
+    clear: () => clear(options),
+    settle: (isOrphan = everyNodeIsGone) =>
+      settleUnfinished(options.storage, options.clock, backupIntentKind, isOrphan),
   };
+}
+
+/** One node of all makes a backup at a time: it reads the whole database. */
+const leaseName = 'backup';
+
+function busy(): KeyreeveError {
+  return new KeyreeveError('overloaded', 'Another backup is being made.', {
+    hint: 'Try again when it is done.',
+    retryAfterSeconds: 10,
+  });
 }
 
 /** The row by which a destruction names the backups that still hold a key. */
@@ -197,10 +213,9 @@ function fileName({ manifest }: BackupFile, kind: Protection['kind']): string {
   return `keyreeve-${time}Z.tar.${fileExtensions[kind]}`;
 }
 
-/** A backup that was begun and not finished is none: its file goes, and the record says so. */
-async function settle({ storage, clock, temporaryFolder }: BackupsOptions): Promise<number> {
+/** A backup that was begun and not finished is none. */
+function clear({ temporaryFolder }: BackupsOptions): void {
   for (const name of exists(temporaryFolder) ? readdirSync(temporaryFolder) : []) {
     if (spoolName.test(name)) rmSync(join(temporaryFolder, name), { force: true });
   }
-  return settleUnfinished(storage, clock, backupIntentKind);
 }

@@ -53,22 +53,27 @@ export async function continueCounters(storage: Storage, now: number): Promise<v
     if (next === 0) continue;
     await storage.commit({ steps: counterSteps(storage, dialect, table, next), entries: [] });
   }
-  await continueCrlNumbers(storage, Math.floor(now / 1000));
+  await continueCrls(storage, now);
 }
 
 /**
  * CRLs that were published after the backup had numbers too, and numbers never go back or come
  * twice (RFC 5280, section 5.2.3). A version publishes at most one each five seconds, so that its
  * numbers never catch up with the seconds since 1970: the next one is above those of every restore
- * before, of whichever backup. The first start publishes it at once.
+ * before, of whichever backup. It is due at once, and whoever was making one is no more.
  */
-async function continueCrlNumbers(storage: Storage, seconds: number): Promise<void> {
+async function continueCrls(storage: Storage, now: number): Promise<void> {
+  const seconds = Math.floor(now / 1000);
   const query = storage.db
     .updateTable('ca_version')
     .set({
       // A CA that was taken over may have brought numbers that are higher.
       crl_number: sql<number>`CASE WHEN "crl_number" < CAST(${seconds} AS BIGINT)
         THEN CAST(${seconds} AS BIGINT) ELSE "crl_number" + CAST(${seconds} AS BIGINT) END`,
+      crl_due_at: sql<number | null>`CASE WHEN "crl_due_at" IS NULL THEN NULL
+        ELSE CAST(${now} AS BIGINT) END`,
+      crl_claimed_by: null,
+      crl_claimed_until: null,
     })
     .compile();
   await storage.commit({ steps: [{ query }], entries: [] });

@@ -1,4 +1,5 @@
 import { isAbsolute, relative, resolve, sep } from 'node:path';
+import { withAlerts } from '../alerts/alerts.ts';
 import { entryEncoder } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { systemClock } from '../base/clock.ts';
@@ -57,6 +58,7 @@ export async function moveRootKey(options: MoveRootKeyOptions): Promise<MovedRoo
     clock,
     log: options.log ?? quietLog,
     entryEncoder,
+    alone: true,
   });
   const opened: RootKey[] = [];
   try {
@@ -77,7 +79,7 @@ export async function moveRootKey(options: MoveRootKeyOptions): Promise<MovedRoo
       const fresh = present ?? (await createRootKey(to));
       if (present === undefined) opened.push(fresh);
       // 3. All store keys and the fingerprint in force change in one commit.
-      await storage.commit({
+      await withAlerts(storage, clock).commit({
         steps: await rewrapSteps(storage, old, fresh),
         entries: [serviceEntry(clock, 'root-key.moved', 'ok', { detail: moveDetail(old, fresh) })],
         raisesEpoch: true,

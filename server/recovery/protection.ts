@@ -22,6 +22,8 @@ export const passphraseLengthMin = 12;
 const ageMagic = 'age-encryption.org/v1\n';
 /** Pieces handed to the cipher at once: a piece keeps the event loop busy for about a millisecond. */
 const pieceBytes = 64 * 1024;
+/** Decrypting what is left once everything was read takes a moment; more than this is no work. */
+const stallMilliseconds = 5000;
 /** RFC 9580 section 3.7.1.3: 65,011,712 bytes are hashed for each guess, the most there is. */
 const s2kCountByte = 255;
 
@@ -148,7 +150,8 @@ async function openOpenPgp(
   if (passphrase === undefined) throw needs('a passphrase', '--passphrase-file FILE');
   const openpgp = await import('openpgp');
   const config = await openPgpConfig();
-  const binaryMessage = ReadableStream.from(source) as ReadableStream<Uint8Array>;
+  const input = new WatchedInput(source);
+  const binaryMessage = ReadableStream.from(input.chunks()) as ReadableStream<Uint8Array>;
   let message: Awaited<ReturnType<typeof openpgp.readMessage>>;
   try {
     message = await openpgp.readMessage({ binaryMessage, config } as never);
@@ -162,7 +165,7 @@ async function openOpenPgp(
       format: 'binary',
       config,
     });
-    const { head, all } = await peek(data as unknown as AsyncIterable<Uint8Array>, 1);
+    const { head, all } = await peek(input.unstalled(data as unknown as Decrypted), 1);
     if (head.length === 0) throw new TypeError('nothing inside');
     return checked(all);
   } catch (cause) {
@@ -172,6 +175,62 @@ async function openOpenPgp(
       'The passphrase does not open this backup, or the beginning of the file is damaged.',
       { hint: 'Check the passphrase, then fetch the file again.', cause },
     );
+  }
+}
+
+type Decrypted = AsyncIterable<Uint8Array>;
+
+/**
+ * Knows when all of the input was read. A message whose inner lengths are damaged lets openpgp wait
+ * for more of it for ever: no error comes, and no end.
+ */
+class WatchedInput {
+  readonly #source: AsyncIterable<Uint8Array>;
+  #isEnded = false;
+  #onEnd: (() => void) | undefined;
+
+  constructor(source: AsyncIterable<Uint8Array>) {
+    this.#source = source;
+  }
+
+  async *chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.#source;
+    } finally {
+      this.#isEnded = true;
+      this.#onEnd?.();
+    }
+  }
+
+  /** What comes out, or an error where nothing comes though everything went in. */
+  async *unstalled(stream: Decrypted): AsyncGenerator<Uint8Array> {
+    const iterator = stream[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const result = await this.#unlessStalled(iterator.next());
+        if (result.done === true) return;
+        yield result.value;
+      }
+    } finally {
+      // Not waited for: where it stalls, it would not answer this either.
+      iterator.return?.().catch(() => undefined);
+    }
+  }
+
+  #unlessStalled<Result>(next: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
+      const watch = () => {
+        const error = new TypeError('it ends before its inner lengths say');
+        timer = setTimeout(() => reject(error), stallMilliseconds);
+      };
+      this.#onEnd = watch;
+      if (this.#isEnded) watch();
+      next.then(resolve, reject).finally(() => {
+        clearTimeout(timer);
+        this.#onEnd = undefined;
+      });
+    });
   }
 }
 

@@ -91,7 +91,7 @@ export async function openInstallation(
   });
   const location = sealLocation(config.seal);
   const rootKey = (await openRootKey(location)) ?? (await createRootKey(location));
-  const rootKeys = new RootKeys(rootKey);
+  const rootKeys = new RootKeys({ rootKey });
   const storeKeys = await openStoreKeys(storage, rootKey, clock).catch(async (error) => {
     await rootKeys.close();
     await storage.close();
@@ -127,6 +127,7 @@ export async function openInstallation(
     keystores,
     clock,
     authorise,
+    sealer: storeKeys,
     principalId: async (reference) => reference,
   });
   const backups = createBackups({

@@ -208,6 +208,40 @@ test('tokens are restored as they were, or all revoked when asked', async (t) =>
   assert.equal(revoked.validTokens, 0);
 });
 
+test('a restore that is a drill leaves out who is told of alerts, and what waits for them', async (t) => {
+  const host = temporaryFolder(t);
+  const file = join(host, '1.gpg');
+  const old = await openInstallation(placeIn(host, 'old'));
+  const target = {
+    ...{ id: 'alt_1', name: 'siem', kind: 'syslog', settings_json: '{}', secret: null },
+    ...{ created_at: 1, created_by: 'prn_1', delivered_at: null, failed_at: null },
+    ...{ reason: null, revision: 1 },
+  };
+  const topics = ['alert', 'alert:alt_1', 'other'];
+  await old.storage.commit({
+    steps: [{ query: old.storage.db.insertInto('alert_target').values(target).compile() }],
+    entries: [],
+    outbox: topics.map((topic) => ({ topic, payload: '{}' })),
+  });
+  await backUp(old, file);
+  await old.close();
+  for (const withoutAlerts of [false, true]) {
+    const config = placeIn(host, `without-${withoutAlerts}`);
+    await restoreBackup({ file, passphrase: passphrase(), config, withoutAlerts });
+    const restored = await openInstallation(config);
+    const { db } = restored.storage;
+    const targets = await db.selectFrom('alert_target').select('name').execute();
+    const waiting = await db.selectFrom('outbox').select('topic').orderBy('id').execute();
+    await restored.close();
+    assert.equal(targets.length, withoutAlerts ? 0 : 1);
+    // The last one tells of the restore.
+    assert.deepEqual(
+      waiting.map(({ topic }) => topic),
+      withoutAlerts ? ['other'] : [...topics, 'alert'],
+    );
+  }
+});
+
 let server: TestPostgres | undefined;
 after(() => server?.remove());
 
@@ -264,4 +298,40 @@ test('verifying names what is in a backup, and whether its root key made it', as
   assert.ok(verified.entries >= 3);
   const elsewhere = await verifyBackup({ file, passphrase: passphrase() });
   assert.equal(elsewhere.sealed, false);
+});
+
+test('what waited for approval when a backup was made is void after its restore', async (t) => {
+  const host = temporaryFolder(t);
+  const file = join(host, 'backup.gpg');
+  const old = await openInstallation(placeIn(host, 'old'));
+  const { db } = old.storage;
+  const row = {
+    ...{ id: 'apr_one', state: 'pending', kind: 'ordinary', action: 'key.destroy' },
+    ...{ principal_id: 'prn_one', credential_id: 'tok_one', requesters_json: '{}' },
+    ...{ command_json: '{}', digest: 'ab', salt: Buffer.alloc(32), requirements_json: '[]' },
+    ...{ reason: null, created_at: 1, expires_at: 2 ** 42, ended_at: null, revision: 1 },
+  };
+  const ended = { ...row, id: 'apr_two', state: 'executed', ended_at: 2 };
+  await old.storage.commit({
+    steps: [row, ended].map((one) => ({ query: db.insertInto('approval').values(one).compile() })),
+    entries: [],
+  });
+  await backUp(old, file);
+  await old.close();
+  const config = placeIn(host, 'new');
+  await restoreBackup({ file, passphrase: passphrase(), config });
+  const fresh = await openInstallation(config, { clock: old.clock });
+  t.after(() => fresh.close());
+  const states = await fresh.storage.db
+    .selectFrom('approval')
+    .select(['id', 'state'])
+    .orderBy('id')
+    .execute();
+  assert.deepEqual(
+    states.map(({ id, state }) => [id, state]),
+    [
+      ['apr_one', 'void'],
+      ['apr_two', 'executed'],
+    ],
+  );
 });

@@ -1,3 +1,4 @@
+import { forgetAlertsSteps, withAlerts } from '../alerts/alerts.ts';
 import { createRecord, entryEncoder } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { type Clock, systemClock } from '../base/clock.ts';
@@ -34,6 +35,8 @@ export interface RestoreOptions extends HostWork, Unlock {
    * after the backup was made.
    */
   readonly revokeTokens?: boolean;
+  /** True to leave out who is told of alerts, and what waited for them: in a drill nobody is told. */
+  readonly withoutAlerts?: boolean;
   /** The schema's history; another one for tests. */
   readonly migrations?: readonly Migration[];
 }
@@ -141,7 +144,9 @@ class Restore implements BackupVisitor {
     const storeKeys = await openStoreKeys(storage, rootKey, this.#clock);
     const replayed = await this.#continueRecord(storage, storeKeys, manifest);
     // 3. What only a restore knows.
-    await storage.commit(this.#lastWrite(storage, manifest, replayed));
+    // Whoever is told of alerts hears of it once the service runs.
+    const told = this.#options.withoutAlerts === true ? storage : withAlerts(storage, this.#clock);
+    await told.commit(this.#lastWrite(storage, manifest, replayed));
     const counts = await countAll(storage, this.#clock.now());
     const destroyed = await destroyedFiles(storage);
     await storage.close();
@@ -175,6 +180,7 @@ class Restore implements BackupVisitor {
       log: this.#options.log ?? quietLog,
       entryEncoder,
       migrate: true,
+      alone: true,
       migrations: history,
     });
   }
@@ -212,6 +218,7 @@ class Restore implements BackupVisitor {
     const { db } = storage;
     const now = this.#clock.now();
     const revoked = this.#options.revokeTokens === true;
+    const isQuiet = this.#options.withoutAlerts === true;
     const backup = {
       id: manifest.id,
       created_at: Date.parse(manifest.createdAt),
@@ -219,6 +226,10 @@ class Restore implements BackupVisitor {
       tree_size: manifest.record?.size ?? 0,
       label: manifest.label,
     };
+    const voided = db
+      .updateTable('approval')
+      .set({ state: 'void', ended_at: now })
+      .where('state', '=', 'pending');
     const revoke = db.updateTable('token').set({ revoked_at: now }).where('revoked_at', 'is', null);
     return {
       steps: [
@@ -233,7 +244,10 @@ class Restore implements BackupVisitor {
         // The intent of the backup itself is in it: that it was carried out is proven by now.
         { query: db.deleteFrom('intent').where('kind', '=', backupIntentKind).compile() },
         { query: db.updateTable('epoch').set({ value: manifest.epoch }).compile() },
+        // What was agreed to then is not agreed to now, and some of it may have been executed since.
+        { query: voided.compile() },
         ...(revoked ? [{ query: revoke.compile() }] : []),
+        ...(isQuiet ? forgetAlertsSteps(storage) : []),
       ],
       entries: [
         serviceEntry(this.#clock, 'backup.restored', 'ok', {
@@ -243,6 +257,7 @@ class Restore implements BackupVisitor {
             destroyedAgain: replayed.keys.length,
             tombstonesRefused: replayed.refused.length,
             tokensRevoked: revoked,
+            ...(isQuiet ? { alertsLeftOut: true } : {}),
           }),
         }),
       ],

@@ -2,7 +2,12 @@ import { isAbsolute } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { isKeyreeveError, KeyreeveError } from '../base/errors.ts';
 import type { Call, Handlers } from '../base/handler.ts';
-import type { Commands } from '../commands/commands.ts';
+import {
+  type Commands,
+  everyNodeIsGone,
+  type IsOrphan,
+  settleUnfinished,
+} from '../commands/commands.ts';
 import {
   createRootKey,
   nameSealLocation,
@@ -15,7 +20,7 @@ import {
   rewrapSteps,
   type SealLocation,
 } from '../keystores/keystores.ts';
-import type { Storage } from '../storage/storage.ts';
+import { type Storage, underLease } from '../storage/storage.ts';
 import {
   type MovedRootKey,
   moveDetail,
@@ -23,7 +28,6 @@ import {
   requireOutside,
   told,
 } from './move-root-key.ts';
-import { settleUnfinished } from './settle-unfinished.ts';
 
 const intentKind = 'root-key.move';
 
@@ -49,8 +53,8 @@ export interface RootKeyMovesOptions {
 
 export interface RootKeyMoves {
   handlers(commands: Commands): Handlers<'root-key.move'>;
-  /** To be called at the start: settles what a crash left. */
-  settle(): Promise<number>;
+  /** Settles what nodes that are gone left unfinished. */
+  settle(isOrphan?: IsOrphan): Promise<number>;
 }
 
 /**
@@ -62,22 +66,31 @@ export interface RootKeyMoves {
 export function createRootKeyMoves(options: RootKeyMovesOptions): RootKeyMoves {
   let running = false;
   const move = async (commands: Commands, call: Call<'root-key.move'>): Promise<MovedRootKey> => {
-    if (running) {
-      throw new KeyreeveError('conflict', 'The root key is being moved.', {
-        hint: 'Try again when it is done.',
-      });
-    }
+    if (running) throw busy();
     running = true;
     try {
-      return await run(options, commands, call);
+      const { storage, clock } = options;
+      // Two nodes would make two keys, of which one is in force.
+      return await underLease({ storage, clock, name: leaseName, busy }, () =>
+        run(options, commands, call),
+      );
     } finally {
       running = false;
     }
   };
   return {
     handlers: (commands) => ({ 'root-key.move': (call) => move(commands, call) }),
-    settle: () => settleUnfinished(options.storage, options.clock, intentKind),
+    settle: (isOrphan = everyNodeIsGone) =>
+      settleUnfinished(options.storage, options.clock, intentKind, isOrphan),
   };
+}
+
+const leaseName = 'root key';
+
+function busy(): KeyreeveError {
+  return new KeyreeveError('conflict', 'The root key is being moved.', {
+    hint: 'Try again when it is done.',
+  });
 }
 
 async function run(

@@ -14,7 +14,7 @@ import {
   temporaryFolder,
 } from './recovery.fixture.ts';
 import { restoreBackup } from './restore-backup.ts';
-import { buryIn, replayTombstones } from './tombstones.ts';
+import { buryIn, createTombstones, replayTombstones } from './tombstones.ts';
 
 const secretKey = { name: 'data/orders', algorithm: 'aes-256', purpose: 'encrypt' };
 
@@ -44,6 +44,15 @@ test('a key destroyed after the backup is destroyed by its restore, file and all
   await backUp(old, file);
   await old.destroy('data/orders');
   await old.destroy('code');
+  // Another node keeps them on its host too, signed by the same log.
+  const folder = join(host, 'elsewhere');
+  const elsewhere = createTombstones({ folder, storage: old.storage, sealer: old.storeKeys });
+  assert.equal(await elsewhere.follow(), 2);
+  assert.equal(await elsewhere.follow(), 0);
+  assert.deepEqual(
+    readdirSync(join(folder, 'tombstones')),
+    readdirSync(join(host, 'seal', 'tombstones')),
+  );
   await old.close();
 
   const config = placeIn(host, 'new', { keyFiles: 'new-files' });

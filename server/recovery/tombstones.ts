@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { isLogKeyLine, openLogNote, type Sealer, signLogNote } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, formatTime } from '../base/clock.ts';
 import { isKeyreeveError } from '../base/errors.ts';
 import { ensurePrivateFolder, writeFileDurably } from '../base/files.ts';
 import { isId } from '../base/ids.ts';
 import { serviceEntry } from '../commands/commands.ts';
+import { tombstoneStep } from '../keys/keys.ts';
 import { type StoreKeys, secretSealer } from '../keystores/keystores.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -45,15 +46,47 @@ export function buryIn(folder: string, sign: SignNote): (tombstone: Tombstone) =
   };
 }
 
+/** What is read anew at each look at what other nodes have destroyed. */
+const followedAgain = 600_000;
+
+export interface Tombstones {
+  bury(tombstone: Tombstone): Promise<void>;
+  /**
+   * Writes tombstones of keys that other nodes have destroyed into the folder of this one: a restore
+   * on whichever host replays them. Returns how many there were.
+   */
+  follow(): Promise<number>;
+}
+
 /** Tombstones of a running service, signed by the key of its log. */
 export function createTombstones(options: {
   readonly folder: string;
   readonly storage: Storage;
   readonly sealer: StoreKeys;
-}): { bury(tombstone: Tombstone): Promise<void> } {
+}): Tombstones {
   const { folder, storage } = options;
   const sealer = secretSealer(options.sealer);
-  return { bury: buryIn(folder, (text) => signLogNote(storage.db, sealer, text)) };
+  const bury = buryIn(folder, (text) => signLogNote(storage.db, sealer, text));
+  let since = 0;
+  const follow = async () => {
+    const rows = await storage.db
+      .selectFrom('tombstone')
+      .select(['key_id', 'key_name', 'destroyed_at'])
+      .where('destroyed_at', '>', since)
+      .orderBy('destroyed_at')
+      .execute();
+    let kept = 0;
+    for (const row of rows) {
+      if (existsSync(join(folder, tombstonesFolder, `${row.key_id}.note`))) continue;
+      const destroyedAt = formatTime(row.destroyed_at);
+      await bury({ keyId: row.key_id, keyName: row.key_name, destroyedAt });
+      kept += 1;
+    }
+    // Clocks of nodes differ, and one that began earlier may have written later.
+    since = (rows.at(-1)?.destroyed_at ?? since + followedAgain) - followedAgain;
+    return kept;
+  };
+  return { bury, follow };
 }
 
 /**
@@ -206,7 +239,11 @@ async function destroyAgain(
     .where('id', '=', keyId)
     .compile();
   await storage.commit({
-    steps: [{ query: versions }, { query: key }],
+    steps: [
+      { query: versions },
+      { query: key },
+      tombstoneStep(storage, { keyId, keyName }, Date.parse(destroyedAt)),
+    ],
     entries: [
       serviceEntry(clock, 'key.destroyed', 'ok', {
         keyId,

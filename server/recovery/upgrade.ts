@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { withAlerts } from '../alerts/alerts.ts';
 import { entryEncoder } from '../audit/audit.ts';
 import { canonicalJson } from '../base/canonical-json.ts';
 import { type Clock, formatTime, systemClock } from '../base/clock.ts';
@@ -60,7 +61,7 @@ export async function upgrade(options: UpgradeOptions): Promise<Upgraded> {
   const file = await backUp(options, storage, from, clock).finally(() => storage.close());
   const upgraded = await open(options, history, clock, true);
   try {
-    await upgraded.commit({
+    await withAlerts(upgraded, clock).commit({
       steps: [backupRowStep(upgraded, file)],
       entries: [
         serviceEntry(clock, 'system.upgraded', 'ok', {
@@ -143,7 +144,7 @@ async function backUp(
       clock,
       productVersion: version(),
       installationId: await installationOf(storage),
-      rootKeys: new RootKeys(rootKey),
+      rootKeys: new RootKeys({ rootKey }),
       fileKeystoreFolder: config.fileKeystore?.folder,
     },
     protection,

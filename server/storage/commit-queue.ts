@@ -1,5 +1,6 @@
 import { KeyreeveError } from '../base/errors.ts';
 import type { Committed, StorageHealth, StorageLog, Write } from './contract.ts';
+import type { EpochKeeper } from './epoch-keeper.ts';
 import {
   type GroupEngine,
   type GroupReply,
@@ -22,13 +23,17 @@ interface Waiting {
 
 interface Group {
   readonly members: readonly Waiting[];
+  /** Before anything was sent, by the clock of the epoch. */
+  readonly begunAt: number;
   /** True once its callers were told that the database did not answer. */
   overdue: boolean;
 }
 
 export interface CommitQueueOptions {
   readonly engine: GroupEngine;
-  readonly epoch: number;
+  readonly epochs: EpochKeeper;
+  /** Whether other processes serve the same database. */
+  readonly shared: boolean;
   readonly commitTimeoutSeconds: number;
   readonly log: StorageLog;
 }
@@ -42,12 +47,12 @@ export class CommitQueue {
   readonly #engine: GroupEngine;
   readonly #timeoutMilliseconds: number;
   readonly #log: StorageLog;
-  readonly #listeners: ((epoch: number) => void)[] = [];
+  readonly #epochs: EpochKeeper;
+  readonly #shared: boolean;
   #waiting: Waiting[] = [];
   #underWay = new Set<Group>();
   #overdueGroups = 0;
   #scheduled = false;
-  #epoch: number;
   #trouble: PlainError | undefined;
   #probeTimer: NodeJS.Timeout | undefined;
   #closing = false;
@@ -55,17 +60,10 @@ export class CommitQueue {
 
   constructor(options: CommitQueueOptions) {
     this.#engine = options.engine;
-    this.#epoch = options.epoch;
+    this.#epochs = options.epochs;
+    this.#shared = options.shared;
     this.#timeoutMilliseconds = options.commitTimeoutSeconds * 1000;
     this.#log = options.log;
-  }
-
-  get epoch(): number {
-    return this.#epoch;
-  }
-
-  onEpoch(listener: (epoch: number) => void): void {
-    this.#listeners.push(listener);
   }
 
   commit(write: Write): Promise<Committed> {
@@ -85,6 +83,11 @@ export class CommitQueue {
     return { ready: reason === undefined, reason, waiting: this.#waiting.length };
   }
 
+  /** Whether the database is there, as far as this queue knows. */
+  get reached(): boolean {
+    return this.#trouble === undefined || !unreachable.includes(this.#trouble.code);
+  }
+
   /** The engine lost its database between two groups: not ready until a probe succeeds. */
   lost(error: PlainError): void {
     this.#fail(error);
@@ -94,7 +97,8 @@ export class CommitQueue {
   async close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#probeTimer);
-    if (this.#waiting.length === 0 && this.#underWay.size === 0) return;
+    // Whoever waited for an overdue group was answered.
+    if (this.#waiting.length === 0 && this.#underWay.size === this.#overdueGroups) return;
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
@@ -132,7 +136,7 @@ export class CommitQueue {
   }
 
   #run(members: readonly Waiting[], probe: boolean): void {
-    const group: Group = { members, overdue: false };
+    const group: Group = { members, begunAt: this.#epochs.now(), overdue: false };
     this.#underWay.add(group);
     const timer = setTimeout(() => this.#giveUp(group), this.#timeoutMilliseconds);
     const writes = members.map(({ write }) => write);
@@ -168,10 +172,16 @@ export class CommitQueue {
       return;
     }
     this.#recover();
-    this.#announce(reply.epoch);
+    // Listeners hear of a new epoch before any answer of its group leaves.
+    // One that wrote nothing was not held up by a standby that is away: a primary that was replaced
+    // behind its back answers it, too.
+    this.#epochs.confirm(reply.epoch, reply.isWritten ? group.begunAt : Number.NEGATIVE_INFINITY);
     if (group.overdue) return;
     const failures = new Map(reply.failures);
-    const committed: Committed = { epoch: reply.epoch };
+    const committed: Committed = {
+      epoch: reply.epoch,
+      age: () => (this.#shared ? this.#epochs.now() - group.begunAt : 0),
+    };
     group.members.forEach(({ resolve, reject }, index) => {
       const failure = failures.size === 0 ? undefined : failures.get(index);
       if (failure === undefined) {
@@ -183,19 +193,6 @@ export class CommitQueue {
       }
       reject(toKeyreeveError(failure));
     });
-  }
-
-  /** Listeners hear of a new epoch before any answer of its group leaves. */
-  #announce(epoch: number): void {
-    if (epoch <= this.#epoch) return;
-    this.#epoch = epoch;
-    for (const listener of this.#listeners) {
-      try {
-        listener(epoch);
-      } catch (error) {
-        this.#log.error({ detail: messageOf(error) }, 'a listener to the epoch failed');
-      }
-    }
   }
 
   #fail(error: PlainError): void {
@@ -226,6 +223,8 @@ export class CommitQueue {
     }
   }
 }
+
+const unreachable: readonly string[] = ['storage-unavailable', 'outcome-unknown'];
 
 const notSent: PlainError = {
   code: 'storage-unavailable',

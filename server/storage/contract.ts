@@ -44,6 +44,11 @@ export interface Committed {
    * again before its answer leaves.
    */
   readonly epoch: number;
+  /**
+   * Milliseconds since the group was begun: what its steps demanded held after that, and its epoch
+   * was the newest. 0 where one process serves the database.
+   */
+  age(): number;
 }
 
 /** Where storage tells what went wrong and what came back: pino's way of calling. */
@@ -62,8 +67,13 @@ export interface StorageHealth {
 
 export interface Storage {
   readonly dialect: 'sqlite' | 'postgres';
-  /** Names this process for as long as it lives: whose leases and intents are whose. */
+  /**
+   * Names this process: whose leases and intents are whose. New at each start, and for a process
+   * that was taken for dead: what it began under the old name is not its own any more.
+   */
   readonly nodeId: string;
+  /** Gives this process another name, and answers it. */
+  renewNodeId(): string;
   /** Typed reads (`execute`), and the builder of steps (`compile`). A write through it is refused. */
   readonly db: Kysely<Schema>;
   /** The newest epoch this process has seen. */
@@ -74,7 +84,17 @@ export interface Storage {
    * not answer within `commitTimeoutSeconds`; it may still happen), `overloaded`.
    */
   commit(write: Write): Promise<Committed>;
-  /** Called after each group that raised the epoch, before the answers of that group leave. */
+  /**
+   * Milliseconds since the newest epoch of this process was known to be the newest of all; infinite
+   * where the database is not to be had. 0 where one process serves it.
+   */
+  epochAge(): number;
+  /**
+   * Asks the database for the epoch, and answers it. Error: `storage-unavailable`, within about a
+   * second.
+   */
+  refreshEpoch(): Promise<number>;
+  /** Called when the epoch was raised, by whichever node, before any answer under it leaves. */
   onEpoch(listener: (epoch: number) => void): void;
   /** Runs reads in one consistent snapshot, while writes go on. */
   snapshot<Result>(use: (db: Kysely<Schema>) => Promise<Result>): Promise<Result>;
@@ -99,6 +119,12 @@ export interface StorageOptions {
   readonly commitTimeoutSeconds?: number;
   /** True for `keyreeve upgrade`: an older schema is brought up to date instead of refused. */
   readonly migrate?: boolean;
+  /**
+   * True for work that needs the database for itself (restore, moving the root key): refused
+   * (`already-running`) while a process serves it, and none starts beside it. SQLite is served by
+   * one process in any case.
+   */
+  readonly alone?: boolean;
   /** The history of the schema; another one for tests. */
   readonly migrations?: readonly Migration[];
 }

@@ -18,6 +18,8 @@ export type GroupReply =
       readonly committed: true;
       /** The epoch at the end of the group. */
       readonly epoch: number;
+      /** False where the group may have written nothing: then no standby had to agree to it. */
+      readonly isWritten: boolean;
       /** The writes that were undone, by their index in the group; all others are on disk. */
       readonly failures: readonly (readonly [index: number, error: PlainError])[];
     }

@@ -5,7 +5,17 @@ import type { DialectName, Migration } from './migrations/migrations.ts';
 export interface PlannedMigration {
   readonly id: number;
   readonly name: string;
+  /** The lowest schema whose programs live with this one; its own id: no older ones. */
+  readonly floor: number;
   readonly statements: readonly string[];
+}
+
+/** What a database says of its schema. */
+export interface SchemaVersion {
+  /** The highest migration that was run; 0: an empty database. */
+  readonly version: number;
+  /** The lowest schema whose programs live with it. */
+  readonly floor: number;
 }
 
 /** Holds one row for each migration that was run. */
@@ -19,20 +29,25 @@ export function planMigrations(
 ): readonly PlannedMigration[] {
   return migrations.map((migration, index) => {
     if (migration.id !== index + 1) throw new Error(`migration ${migration.name} is out of order`);
-    return { id: migration.id, name: migration.name, statements: migration.up(dialect) };
+    const { id, name, floor = id } = migration;
+    if (floor < 1 || floor > id) throw new Error(`migration ${name} has no possible floor`);
+    return { id, name, floor, statements: migration.up(dialect) };
   });
 }
 
 /**
  * The migrations that a database at `version` still needs (0: an empty one). Refuses a newer
- * database always (`schema-newer`) and an older one unless `migrate` is given (`schema-older`).
+ * database (`schema-newer`) unless programs as old as this one live with it, and an older one
+ * unless `migrate` is given (`schema-older`).
  */
 export function pendingMigrations(
-  version: number,
+  { version, floor }: SchemaVersion,
   plan: readonly PlannedMigration[],
   migrate: boolean,
 ): readonly PlannedMigration[] {
-  if (version > plan.length) throw new StorageFault(newerSchema(version, plan.length));
+  if (version > plan.length && floor > plan.length) {
+    throw new StorageFault(newerSchema(version, plan.length));
+  }
   const pending = plan.slice(version);
   if (version > 0 && pending.length > 0 && !migrate) {
     throw new StorageFault(olderSchema(version, plan.length));

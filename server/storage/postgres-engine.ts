@@ -10,7 +10,7 @@ import {
   toKeyreeveError,
 } from './group.ts';
 import type { PlannedMigration } from './migrate.ts';
-import { connectLocked, migrateDatabase } from './postgres-connection.ts';
+import { connectLocked, endClient, inTime } from './postgres-connection.ts';
 import {
   databaseFault,
   isRetried,
@@ -18,17 +18,26 @@ import {
   unavailable,
   unknownOutcome,
 } from './postgres-errors.ts';
-import { fillTransaction } from './postgres-group.ts';
+import type { FillGroup } from './postgres-group.ts';
+import { migrateDatabase } from './postgres-migrate.ts';
+import type { PostgresServers } from './postgres-servers.ts';
 
 /** Attempts of one group where other sessions change the same rows. */
 const groupAttempts = 5;
+/** Of different length for each, so that two who met do not meet again. */
+const retryPauseMilliseconds = 20;
 
 export interface PostgresEngineOptions {
-  readonly databaseUrl: string;
+  readonly servers: PostgresServers;
   readonly plan: readonly PlannedMigration[];
   readonly migrate: boolean;
+  readonly alone: boolean;
   readonly encode: EntryEncoder;
   readonly clock: Clock;
+  /** Which groups these are: `fillWrites` or `appendEntries`. */
+  readonly fill: FillGroup;
+  /** Told of each connection after the first. */
+  readonly reconnected?: () => void;
   readonly lost: (error: PlainError) => void;
 }
 
@@ -39,6 +48,7 @@ export class PostgresEngine implements GroupEngine {
   #client: pg.Client | undefined;
   #connecting = false;
   #commitSent = false;
+  #onOneDisk = false;
   #closing = false;
 
   constructor(options: PostgresEngineOptions) {
@@ -48,7 +58,9 @@ export class PostgresEngine implements GroupEngine {
   /** The first connection: refusals of lock and schema are thrown. Returns the epoch. */
   async start(): Promise<number> {
     try {
-      const client = await this.#connect(this.#options.migrate);
+      const client = await this.#connect((opened) =>
+        this.#bringUpToDate(opened, this.#options.migrate),
+      );
       const { rows } = await client.query<{ value: number }>(
         'SELECT "value" FROM "epoch" WHERE "id" = 1',
       );
@@ -75,10 +87,18 @@ export class PostgresEngine implements GroupEngine {
     return error;
   }
 
+  /** Another server is the primary now: what this connection says does not count any more. */
+  abandon(): void {
+    if (this.#client === undefined || this.#closing) return;
+    this.#drop();
+    this.#options.lost(unavailable);
+  }
+
   async close(): Promise<void> {
     this.#closing = true;
-    await this.#client?.end();
+    const client = this.#client;
     this.#client = undefined;
+    if (client !== undefined) await endClient(client);
   }
 
   async #runGroup(
@@ -86,39 +106,39 @@ export class PostgresEngine implements GroupEngine {
     writes: readonly Write[],
     probe: boolean,
   ): Promise<GroupReply> {
+    const { fill, encode, clock } = this.#options;
+    const committing = () => {
+      this.#commitSent = true;
+    };
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#attempt(client, writes, probe);
+        const options = { probe, encode, now: clock.now(), committing };
+        this.#onOneDisk = false;
+        const filled = await fill(client, writes, options);
+        if (this.#onOneDisk) throw new Error('the wait for the standby was ended');
+        return { committed: true, ...filled };
       } catch (error) {
-        const committing = this.#commitSent;
+        const mayBeDone = this.#commitSent && !isDefiniteRefusal(error);
         this.#commitSent = false;
-        await client.query('ROLLBACK').catch(() => {});
-        if (isRetried(error) && attempt < groupAttempts) continue;
-        if (committing && !isDefiniteRefusal(error)) {
+        if (mayBeDone) {
           this.#drop();
           return { committed: false, error: { ...unknownOutcome, detail: String(error) } };
         }
-        throw error;
+        await client.query('ROLLBACK').catch(() => {});
+        if (!isRetried(error) || attempt === groupAttempts) throw error;
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * retryPauseMilliseconds));
+      } finally {
+        this.#commitSent = false;
       }
     }
-  }
-
-  async #attempt(client: pg.Client, writes: readonly Write[], probe: boolean): Promise<GroupReply> {
-    const { encode, clock } = this.#options;
-    // Serializable, so that preconditions hold as they do with the one writer of SQLite.
-    await client.query('BEGIN ISOLATION LEVEL SERIALIZABLE');
-    const { epoch, failures } = await fillTransaction(client, writes, probe, encode, clock.now());
-    this.#commitSent = true;
-    const { command } = await client.query('COMMIT');
-    this.#commitSent = false;
-    if (command !== 'COMMIT') throw new Error(`COMMIT was answered with ${command}`);
-    return { committed: true, epoch, failures };
   }
 
   async #reconnect(): Promise<void> {
     this.#connecting = true;
     try {
-      await this.#connect(false);
+      // The schema is there: nothing of it is waited for.
+      await this.#connect((opened) => inTime(opened, () => this.#bringUpToDate(opened, false)));
+      this.#options.reconnected?.();
     } catch (error) {
       throw new StorageFault(asUnavailable(databaseFault(error)));
     } finally {
@@ -126,20 +146,27 @@ export class PostgresEngine implements GroupEngine {
     }
   }
 
-  async #connect(migrate: boolean): Promise<pg.Client> {
-    const { databaseUrl, plan, clock } = this.#options;
-    const client = await connectLocked(databaseUrl);
+  #bringUpToDate(client: pg.Client, migrate: boolean): Promise<void> {
+    return migrateDatabase(client, this.#options.plan, migrate, this.#options.clock.now());
+  }
+
+  async #connect(check: (client: pg.Client) => Promise<void>): Promise<pg.Client> {
+    const { servers, plan, alone } = this.#options;
+    const client = await connectLocked(servers, plan.length, alone);
     try {
-      await migrateDatabase(client, plan, migrate, clock.now());
+      await check(client);
     } catch (error) {
-      client.end().catch(() => {});
+      void endClient(client);
       throw error;
     }
     if (this.#closing) {
-      client.end().catch(() => {});
+      void endClient(client);
       throw new StorageFault(unavailable);
     }
     this.#client = client;
+    client.on('notice', ({ code }) => {
+      if (code === warning) this.#onOneDisk = true;
+    });
     client.on('end', () => {
       if (this.#client !== client) return;
       this.#client = undefined;
@@ -151,14 +178,23 @@ export class PostgresEngine implements GroupEngine {
   #drop(): void {
     const client = this.#client;
     this.#client = undefined;
-    client?.end().catch(() => {});
+    if (client !== undefined) void endClient(client);
   }
 }
 
-/** A COMMIT that the server itself refused has changed nothing; any other failure leaves it open. */
+/**
+ * SQLSTATE of what PostgreSQL says where somebody has cancelled the wait for the synchronous standby:
+ * it then calls the group committed although the standby may lack it, and a failover would lose it.
+ */
+const warning = '01000';
+
+/** What the server itself refused has changed nothing; any other failure leaves it open. */
 function isDefiniteRefusal(error: unknown): boolean {
-  return ['23', '40', '53'].includes((stateOf(error) ?? '').slice(0, 2));
+  return definiteClasses.includes((stateOf(error) ?? '').slice(0, 2));
 }
+
+/** SQLSTATE: data, integrity, state of the transaction, its rollback, names, resources, limits. */
+const definiteClasses: readonly string[] = ['22', '23', '25', '40', '42', '53', '54'];
 
 /** What stops a start is, in the midst of serving, a database that is not to be had. */
 function asUnavailable(error: PlainError): PlainError {

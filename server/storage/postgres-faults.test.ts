@@ -25,8 +25,13 @@ function newDatabase(t: TestContext): { name: string; url: string } | undefined 
   return { name, url: server.createDatabase(name) };
 }
 
-function openDatabase(databaseUrl: string, commitTimeoutSeconds = 5): Promise<Storage> {
-  return openAt({ dataFolder: join(tmpdir(), 'unused'), databaseUrl }, { commitTimeoutSeconds });
+function openDatabase(
+  databaseUrl: string,
+  commitTimeoutSeconds = 5,
+  alone = false,
+): Promise<Storage> {
+  const place = { dataFolder: join(tmpdir(), 'unused'), databaseUrl };
+  return openAt(place, { commitTimeoutSeconds, alone });
 }
 
 test('a connection that breaks at COMMIT leaves the outcome unknown, and is made anew', async (t) => {
@@ -74,14 +79,14 @@ test('a server that hangs is given up in time, and nothing was changed', async (
   assert.deepEqual(await metaNames(storage), ['before']);
 });
 
-test('a process that lost the lock cannot commit until it has it again', async (t) => {
+test('a process that lost the lock to who needs the database alone waits until it has it again', async (t) => {
   const database = newDatabase(t);
   if (database === undefined) return;
   const first = await openDatabase(database.url);
   t.after(() => first.close());
   await first.commit({ steps: [addMeta(first, 'first')], entries: [] });
   server!.sql(database.name, endSessions);
-  const second = await openDatabase(database.url);
+  const second = await openDatabase(database.url, 5, true);
   const write = { steps: [addMeta(first, 'too late')], entries: [] };
   await assert.rejects(first.commit(write), hasCode('storage-unavailable'));
   await eventually(() => /another process/.test(first.health().reason ?? ''));
@@ -142,7 +147,7 @@ async function startProxy(t: TestContext, name: string): Promise<{ url: string; 
     }
     client.on('data', (data) => {
       if (proxy.mode === 'hang') return;
-      const commits = proxy.mode !== 'pass' && data.includes('COMMIT');
+      const commits = proxy.mode !== 'pass' && data.includes('COMMIT\0');
       if (commits && proxy.mode === 'cut before COMMIT') cut();
       else upstream.write(data);
       if (commits && proxy.mode === 'cut after COMMIT') upstream.once('data', cut);

@@ -3,12 +3,12 @@ import { type PlainError, toKeyreeveError } from './group.ts';
 import { databaseFault, isReadOnly } from './postgres-errors.ts';
 import type { ReadExecutor } from './read-dialect.ts';
 
-/** Reads on the pool: every query may take another connection. */
+/** Reads on the pool of the moment: every query may take another connection. */
 export class PostgresReads implements ReadExecutor {
-  readonly #pool: pg.Pool;
+  readonly #pool: { readonly current: pg.Pool };
   readonly #timeoutMilliseconds: number;
 
-  constructor(pool: pg.Pool, timeoutMilliseconds: number) {
+  constructor(pool: { readonly current: pg.Pool }, timeoutMilliseconds: number) {
     this.#pool = pool;
     this.#timeoutMilliseconds = timeoutMilliseconds;
   }
@@ -20,7 +20,7 @@ export class PostgresReads implements ReadExecutor {
         values: [...parameters],
         query_timeout: this.#timeoutMilliseconds,
       };
-      return (await this.#pool.query(query)).rows;
+      return (await this.#pool.current.query(query)).rows;
     } catch (error) {
       throw toKeyreeveError(readFault(error));
     }

@@ -7,6 +7,8 @@ export interface CertificateSchema {
     subject: Uint8Array;
     /** The same as RFC 4514 writes it. */
     subject_text: string;
+    /** The subject as names are compared; null for CAs of before there were nodes. */
+    subject_folded: string | null;
     /** The CA that certifies this one; null for roots and where that CA is not ours. */
     parent_id: string | null;
     /** importing: what it issued elsewhere is being taken in; it signs nothing meanwhile. */
@@ -61,6 +63,12 @@ export interface CertificateSchema {
     /** When the next CRL has to be out; null once this version signs none any more. */
     crl_due_at: number | null;
     crl_published_at: number | null;
+    /** The node that makes the next CRL now; null where none is being made. */
+    crl_claimed_by: string | null;
+    /** Until then no other node begins one. */
+    crl_claimed_until: number | null;
+    /** The end of its certificate of which people were told. */
+    expiry_told: number | null;
   };
   /** The newest CRLs of each version. */
   crl: {

@@ -10,6 +10,8 @@ export interface OperationSchema {
     /** Written every few seconds: one that was not seen for long is gone. */
     seen_at: number;
   };
+  /** Keys that were destroyed: each node keeps a signed note of them outside the database. */
+  tombstone: { key_id: string; key_name: string; destroyed_at: number };
   /** Work that repeats, once for all nodes: when it ran last, and what came of it. */
   job: {
     name: string;
@@ -34,7 +36,6 @@ export interface OperationSchema {
   };
   /** A command that waits until others agree to it. */
   approval: {
-    /** Sorts by the time of creation. */
     id: string;
     /** pending, executed, rejected, withdrawn, expired, void */
     state: string;
@@ -43,13 +44,13 @@ export interface OperationSchema {
     action: string;
     principal_id: string;
     credential_id: string;
-    /** Everybody the request rests on: the principal and the makers of its token. None of them approves. */
+    /** Everybody the request rests on (none of them approves), and the rights it was made with. */
     requesters_json: string;
     /** Canonical JSON of route, parameters and body; secrets as salted commitments. */
     command_json: string;
     /** SHA-256 of everything that approvers see, with nonce and end: what they agree to. */
     digest: string;
-    /** Salt of the commitments, and the nonce. */
+    /** Salt of the commitments, of which the nonce is made: sealed by the store key. */
     salt: Uint8Array;
     requirements_json: string;
     reason: string | null;

@@ -52,6 +52,8 @@ export interface Schema extends CertificateSchema, OperationSchema {
     destroy_at: number | null;
     /** When the policy wants the key rotated. */
     rotation_due_at: number | null;
+    /** The due time of which people were told, where the key is not rotated by the service. */
+    rotation_told: number | null;
     /** Raised by every change of the row: compare and set. */
     revision: number;
   };
@@ -249,6 +251,7 @@ const tables: Record<TableName, true> = {
   backup: true,
   node: true,
   job: true,
+  tombstone: true,
   approval_rules: true,
   approval: true,
   approval_decision: true,

@@ -231,17 +231,23 @@ function migrateDatabase(
   migrate: boolean,
   now: number,
 ): void {
-  const pending = pendingMigrations(readVersion(database), plan, migrate);
+  const found = readVersion(database);
+  // One process serves a file: no program lives with a schema that it does not know.
+  const pending = pendingMigrations({ version: found, floor: found }, plan, migrate);
   if (pending.length === 0) return;
   database.exec('BEGIN IMMEDIATE');
   try {
-    if (readVersion(database) === 0) database.exec(createVersionTable);
+    if (found === 0) database.exec(createVersionTable);
     const insert = database.prepare(
       'INSERT INTO "schema_version" ("version", "name", "applied_at") VALUES (?, ?, ?)',
     );
-    for (const { id, name, statements } of pending) {
+    for (const { id, name, floor, statements } of pending) {
       for (const statement of statements) database.exec(statement);
       insert.run(id, name, now);
+      if (floor === id) continue;
+      database
+        .prepare('UPDATE "schema_version" SET "floor" = ? WHERE "version" = ?')
+        .run(floor, id);
     }
     database.exec('COMMIT');
   } catch (error) {

@@ -57,7 +57,7 @@ export class GroupRunner {
     }
     if (!this.#file.inPlace()) return { committed: false, error: movedWhileWriting };
     this.#file.remember(epoch, this.#newestEntry);
-    return { committed: true, epoch, failures };
+    return { committed: true, epoch, failures, isWritten: true };
   }
 
   #open(): StatementCache {

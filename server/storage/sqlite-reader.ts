@@ -5,6 +5,7 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { messageOf, type PlainError, StorageFault } from './group.ts';
+import { type PackedRows, packRows } from './packed-rows.ts';
 import { databaseFault, isReadOnly, statementFault } from './sqlite-errors.ts';
 import { databaseAddress, dataFiles, type FileIdentity, identityOf } from './sqlite-folder.ts';
 import { StatementCache } from './sqlite-statements.ts';
@@ -34,7 +35,7 @@ export type ToReader =
 
 export interface FromReader {
   readonly id: number;
-  readonly rows?: unknown[];
+  readonly rows?: PackedRows;
   readonly error?: PlainError;
 }
 
@@ -126,11 +127,12 @@ function serve(port: MessagePort, settings: ReaderSettings): void {
   const answer = (id: number, read: () => unknown[]) => {
     let reply: FromReader;
     try {
-      reply = { id, rows: read() };
+      reply = { id, rows: packRows(read()) };
     } catch (error) {
       reply = { id, error: readFault(error) };
     }
-    port.postMessage(reply);
+    const bytes = reply.rows?.bytes;
+    port.postMessage(reply, bytes === undefined ? [] : [bytes.buffer]);
   };
   port.on('message', (message: ToReader) => {
     switch (message.kind) {

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { KeyreeveError } from '../base/errors.ts';
 import { type PlainError, toKeyreeveError } from './group.ts';
+import { unpackRows } from './packed-rows.ts';
 import type { ReadExecutor } from './read-dialect.ts';
 import type { FromReader, ReaderSettings, ToReader } from './sqlite-reader.ts';
 
@@ -109,7 +110,7 @@ export class SqliteReads implements ReadExecutor {
       this.#waiting.delete(id);
       clearTimeout(read.timer);
       if (error?.code === 'storage-unavailable') this.#lost(error);
-      if (error === undefined) read.resolve(rows ?? []);
+      if (error === undefined) read.resolve(rows === undefined ? [] : unpackRows(rows));
       else read.reject(toKeyreeveError(error));
     });
     worker.on('error', () => this.#ended(worker));

@@ -3,6 +3,7 @@ import { KeyreeveError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import { CommitQueue } from './commit-queue.ts';
 import type { ResolvedStorageOptions, Storage } from './contract.ts';
+import { EpochKeeper } from './epoch-keeper.ts';
 import { planMigrations } from './migrate.ts';
 import { readOnlyKysely } from './read-dialect.ts';
 import type { Schema } from './schema.ts';
@@ -27,8 +28,12 @@ export async function openSqlite(options: ResolvedStorageOptions): Promise<Stora
     closeMilliseconds: timeoutMilliseconds,
     lost: (error) => queue.lost(error),
   });
-  const epoch = await engine.start();
-  const queue: CommitQueue = new CommitQueue({ engine, epoch, commitTimeoutSeconds, log });
+  const epochs = new EpochKeeper(await engine.start(), clock, log);
+  const queue: CommitQueue = new CommitQueue({
+    ...{ engine, epochs, commitTimeoutSeconds, log },
+    shared: false,
+  });
+  let nodeId = newId('nod');
   const reads = new SqliteReads({ dataFolder, snapshot: false }, timeoutMilliseconds, (error) =>
     queue.lost(error),
   );
@@ -54,13 +59,22 @@ export async function openSqlite(options: ResolvedStorageOptions): Promise<Stora
 
   return {
     dialect: 'sqlite',
-    nodeId: newId('nod'),
+    get nodeId() {
+      return nodeId;
+    },
+    renewNodeId: () => {
+      nodeId = newId('nod');
+      return nodeId;
+    },
     db: readOnlyKysely('sqlite', reads),
     get epoch() {
-      return queue.epoch;
+      return epochs.epoch;
     },
+    // No other process raises it.
+    epochAge: () => 0,
+    refreshEpoch: async () => epochs.epoch,
     commit: (write) => queue.commit(write),
-    onEpoch: (listener) => queue.onEpoch(listener),
+    onEpoch: (listener) => epochs.onEpoch(listener),
     snapshot,
     health: () => queue.health(),
     async close() {

@@ -18,6 +18,8 @@ import { type Storage, tableNames } from './storage.ts';
 /** One kind of database: what the suite needs to know of it. */
 export interface SuiteEngine {
   readonly name: string;
+  /** How many processes may serve one place at once. */
+  readonly serves: 'one' | 'many';
   /** A new empty place. */
   place(): Place;
   /** Takes the database of a place away, and gives it back. */
@@ -260,7 +262,8 @@ function epochRules(engine: SuiteEngine, name: (rule: string) => string): void {
       entries: [],
       raisesEpoch: true,
     });
-    const together = storage.commit({ steps: [], entries: [entry()] });
+    // With a step, so that it is of the same group wherever uses have groups of their own.
+    const together = storage.commit({ steps: [addMeta(storage, 'two')], entries: [entry()] });
     const answers = await Promise.all(
       [change, together].map((answer) => answer.then(({ epoch }) => heard.push(`answer ${epoch}`))),
     );

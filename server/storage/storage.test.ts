@@ -22,6 +22,7 @@ const databaseOf = ({ dataFolder }: Place) => join(dataFolder, 'keyreeve.db');
 
 const sqlite: SuiteEngine = {
   name: 'SQLite',
+  serves: 'one',
   place: () => ({ dataFolder: newFolder() }),
   lose: (place) => renameSync(databaseOf(place), join(root, 'away')),
   giveBack: (place) => renameSync(join(root, 'away'), databaseOf(place)),
@@ -29,6 +30,7 @@ const sqlite: SuiteEngine = {
 
 const postgres: SuiteEngine = {
   name: 'PostgreSQL',
+  serves: 'many',
   place: () => ({ dataFolder: root, databaseUrl: server!.createDatabase(`place_${++places}`) }),
   lose: () => server!.stop(),
   giveBack: () => server!.start(),

@@ -14,6 +14,7 @@ export type {
   StorageOptions,
   Write,
 } from './contract.ts';
+export { underLease } from './held-lease.ts';
 export { acquireLease, fenceStep, type Lease, releaseLease, renewLease } from './lease.ts';
 export { type Migration, migrations } from './migrations/migrations.ts';
 export {
@@ -29,8 +30,8 @@ export { aboveTerm, type Schema, type TableName, tableNames } from './schema.ts'
 const defaultCommitTimeoutSeconds = 5;
 
 /**
- * Opens the database, makes a fresh one where there is none, and takes the lock that refuses a
- * second process. Throws `already-running`, `lax-mode`, `schema-newer`, `schema-older`,
+ * Opens the database, makes a fresh one where there is none, and takes the lock of a process that
+ * serves: SQLite has one, PostgreSQL as many as there are nodes. Throws `already-running`, `lax-mode`, `schema-newer`, `schema-older`,
  * `integrity-failed`, `storage-full` or `storage-unavailable`.
  */
 export async function openStorage(options: StorageOptions): Promise<Storage> {
@@ -38,6 +39,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   const resolved: ResolvedStorageOptions = {
     commitTimeoutSeconds: defaultCommitTimeoutSeconds,
     migrate: false,
+    alone: false,
     migrations,
     ...rest,
   };

@@ -84,15 +84,20 @@ test('without a role every route is forbidden, but what is ones own', async () =
   const nobody = await newPrincipal({ name: 'nobody', kind: 'service' });
   const own = await client.call('token.list', { query: { principal: 'administrator' } });
   // They show what the caller may see.
-  const lists = new Set<RouteId>(['key.list', 'ca.list', 'certificate.list']);
-  const expected = new Map<RouteId, string>();
+  const lists = new Set<RouteId>(['approval.list', 'ca.list', 'certificate.list', 'key.list']);
+  // Nobody but those concerned is told that it exists.
+  const hidden = new Set<RouteId>([
+    ...(['approval.show', 'approval.approve', 'approval.reject', 'approval.withdraw'] as const),
+  ]);
+  const expected = new Map<RouteId, { correlationId: string; code: ErrorCode }>();
   for (const id of routeIds) {
     const { authentication, kind } = definitionOf(id);
     if (authentication === 'none' || lists.has(id)) continue;
     const correlationId = `nobody-${id}`;
     const more = id === 'token.revoke' ? { params: { token: own.items[0]!.id } } : {};
-    await refuses(call(nobody.client, id, { ...more, correlationId }), 'forbidden', id);
-    if (kind !== 'read') expected.set(id, correlationId);
+    const code = hidden.has(id) ? 'not-found' : 'forbidden';
+    await refuses(call(nobody.client, id, { ...more, correlationId }), code, id);
+    if (kind !== 'read') expected.set(id, { correlationId, code });
   }
   for (const id of lists) {
     assert.deepEqual(((await call(nobody.client, id)) as { items: unknown[] }).items, [], id);
@@ -101,11 +106,11 @@ test('without a role every route is forbidden, but what is ones own', async () =
   assert.equal(me.name, 'nobody');
   assert.equal((await nobody.client.call('token.list')).items.length, 1);
   await eventually(async () => (await client.call('status')).record.waiting === 0);
-  for (const [id, correlationId] of expected) {
+  for (const [id, { correlationId, code }] of expected) {
     const { items } = await client.call('audit.list', { query: { correlationId } });
     assert.deepEqual(
       items.map((entry) => [entry.outcome, entry.principalName]),
-      [['forbidden', 'nobody']],
+      [[code, 'nobody']],
       `${id} was refused and is not on the record`,
     );
   }

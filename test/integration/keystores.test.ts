@@ -62,6 +62,15 @@ test('a token is added, used, drilled and removed by command', async (t) => {
       ['hsm', 'pkcs11', false, 1],
     ],
   );
+  const every = await cli(['keystore', 'update', 'hsm', '--review-every-days', '90']);
+  assert.equal(every.code, 0, every.stderr);
+  const reviewed = await cli(['keystore', 'review', 'hsm', '--yes', '--note', 'as it should be']);
+  assert.equal(reviewed.code, 0, reviewed.stderr);
+  const { keystores } = await client.call('status', {});
+  const ofToken = keystores.find(({ name }) => name === 'hsm');
+  const days = (Date.parse(ofToken?.reviewDueAt ?? '') - Date.now()) / 86_400_000;
+  assert.ok(days > 89.9 && days <= 90, String(days));
+  assert.equal(ofToken?.reviewOverdue, false);
   const drilled = await cli(['keystore', 'drill', 'hsm']);
   assert.equal(drilled.code, 0, drilled.stderr);
   assert.equal((await show(client, 'hsm')).lastDrill?.ok, true);
@@ -80,7 +89,8 @@ test('a token is added, used, drilled and removed by command', async (t) => {
   assert.match(metrics.text, /keyreeve_keystore_calls_total\{keystore="hsm"\} [1-9]/);
   const { items } = await client.call('audit.list', { query: { limit: 100 } });
   const actions = items.filter((one) => one.resource === 'hsm').map((one) => one.action);
-  for (const action of ['keystore.add', 'keystore.test', 'keystore.drill', 'keystore.remove']) {
+  const changes = ['keystore.add', 'keystore.update', 'keystore.review', 'keystore.remove'];
+  for (const action of [...changes, 'keystore.test', 'keystore.drill']) {
     assert.ok(actions.includes(action), `${action} is on the record`);
   }
 });
@@ -249,6 +259,28 @@ test('others look at keystores and change none', async (t) => {
   await refuses(operator.call('keystore.test', { params, body: {} }), 'forbidden', /./);
   await refuses(operator.call('keystore.drill', { params, body: {} }), 'forbidden', /./);
   await refuses(operator.call('keystore.remove', { params }), 'forbidden', /./);
+  const digest = 'ab'.repeat(32);
+  const review = { params, body: { digest } };
+  const update = { params, body: { reviewEveryDays: 1 } };
+  await refuses(operator.call('keystore.access', { params }), 'forbidden', /./);
+  await refuses(operator.call('keystore.review', review), 'forbidden', /./);
+  await refuses(operator.call('keystore.update', update), 'forbidden', /./);
+  await client.call('principal.create', {
+    body: { name: 'rita', kind: 'person', roles: ['security-reviewer'] },
+  });
+  const { code } = await client.call('principal.enrol', {
+    ...{ params: { principal: 'rita' }, body: {} },
+  });
+  const visitor = createClient({ url: service.url, caPem: login.caPem });
+  const { token } = await visitor.call('login', { body: { code } });
+  visitor.close();
+  const reviewer = createClient({ url: service.url, caPem: login.caPem, token });
+  t.after(() => reviewer.close());
+  // Past the question of rights: this one is of the configuration.
+  await refuses(reviewer.call('keystore.access', { params }), 'invalid-request', /configuration/);
+  await refuses(reviewer.call('keystore.review', review), 'invalid-request', /configuration/);
+  await refuses(reviewer.call('keystore.update', update), 'invalid-request', /configuration/);
+  await refuses(reviewer.call('keystore.remove', { params }), 'forbidden', /./);
 });
 
 test('another module is loaded in the same way', async (t) => {

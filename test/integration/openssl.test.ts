@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { type AlgorithmName, algorithms, schemesFor } from '../../api/algorithms.ts';
 import { type SchemeName, schemes } from '../../api/schemes.ts';
-import { makeInstallation, startService } from '../service.ts';
-import { logInByCommand, mustRun, runScript } from '../shell.ts';
+import { startLoggedIn } from '../service.ts';
+import { mustRun, runScript } from '../shell.ts';
 import { findProgram, run } from '../tools.ts';
 
 const page = readFileSync(
@@ -19,8 +19,14 @@ const openssl = findProgram('openssl');
 const postQuantumRelease = 3.5;
 
 // One service for the whole file.
-const installation = makeInstallation({ after });
-await logInByCommand(installation, await startService({ after }, installation));
+const { installation, service, client, login } = await startLoggedIn({ after });
+const caFile = join(installation.folder, 'ca.pem');
+writeFileSync(caFile, login.caPem);
+Object.assign(installation.environment, {
+  KEYREEVE_URL: service.url,
+  KEYREEVE_TOKEN: login.token,
+  KEYREEVE_CA_FILE: caFile,
+});
 
 /** The fenced lines of the section of a scheme, in order. */
 function linesFor(scheme: SchemeName): string[] {
@@ -79,13 +85,12 @@ const signatureSchemes = schemeNames.filter((name) => schemes[name].act === 'sig
 async function signedBy(scheme: SchemeName, algorithm: AlgorithmName) {
   const made = folderFor(`${scheme}-${algorithm}`);
   const key = `signing/${scheme}-${algorithm}`;
-  await mustRun(
-    installation,
-    `keyreeve key create ${key} --algorithm ${algorithm} --purpose sign --scheme ${scheme} &&
-     keyreeve key public ${key} --out key.pub &&
-     keyreeve sign ${key} --in message.bin --out message.sig --scheme ${scheme}`,
-    made,
-  );
+  const body = { name: key, algorithm, purpose: 'sign' as const, schemes: [scheme] };
+  await client.call('key.create', { body });
+  const { versions } = await client.call('key.public', { params: { key } });
+  writeFileSync(made.at('key.pub'), versions[0]!.publicKey!);
+  const sign = `keyreeve sign ${key} --in message.bin --out message.sig --scheme ${scheme}`;
+  await mustRun(installation, sign, made);
   return made;
 }
 

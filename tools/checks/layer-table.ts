@@ -25,6 +25,7 @@ export const layers: readonly (readonly string[])[] = [
     'server/documents',
     'server/hardware',
     'server/inspection',
+    'server/nodes',
     'server/people',
     'server/pki',
     'server/recovery',

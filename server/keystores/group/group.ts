@@ -132,6 +132,11 @@ export class KeystoreGroup implements Keystore {
     return found.includes(true);
   }
 
+  /** The address of a key is the same in both. */
+  isAt(identity: KeyIdentity, uri: string): boolean {
+    return this.members.primary.isAt(identity, uri);
+  }
+
   /** A key that lies in the primary, or else in the secondary. */
   async adopt(object: KeystoreObject): Promise<AdoptedKey> {
     const { primary, secondary } = this.members;

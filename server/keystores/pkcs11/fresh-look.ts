@@ -1,5 +1,8 @@
-import type { DestroyRequest } from './protocol.ts';
+import type { DestroyRequest, FindRequest, FoundObject } from './protocol.ts';
 import { Supervisor, type SupervisorOptions } from './supervisor.ts';
+
+/** After a look that found nothing: who uses a key that is gone must not start a child each time. */
+const pauseMilliseconds = 1000;
 
 /**
  * Asks the token by way of a child of its own, which lives for one question. A child that has served
@@ -11,6 +14,7 @@ export class FreshLook {
   readonly #running = new Set<Supervisor>();
   #refusedPin: string | undefined;
   #isStopped = false;
+  #foundNothingAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: SupervisorOptions) {
     this.#options = { ...options, settings: { ...options.settings, sessions: 1 } };
@@ -23,6 +27,17 @@ export class FreshLook {
   async destroy(refusedPin: string | undefined, key: DestroyRequest): Promise<void> {
     const head = Buffer.from(JSON.stringify(key));
     await this.#ask(refusedPin, (supervisor) => supervisor.call('destroy', head));
+  }
+
+  /** Whether an object is there that a child of some age may not see: another node has made it. */
+  async sees(refusedPin: string | undefined, request: FindRequest): Promise<boolean> {
+    const { clock } = this.#options;
+    if (clock.monotonic() - this.#foundNothingAt < pauseMilliseconds) return false;
+    const head = Buffer.from(JSON.stringify({ ...request, details: false }));
+    const answer = await this.#ask(refusedPin, (supervisor) => supervisor.call('find', head));
+    const found = JSON.parse(answer.head.toString('utf8')) as FoundObject[];
+    if (found.length === 0) this.#foundNothingAt = clock.monotonic();
+    return found.length > 0;
   }
 
   async stop(): Promise<void> {

@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { getCompileCacheDir } from 'node:module';
+import { dirname } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Call } from './call.ts';
@@ -17,6 +19,15 @@ export interface ModuleProcessOptions {
   readonly drained: () => void;
   /** The process has ended, or has to: once. */
   readonly gone: (reason: string) => void;
+}
+
+/**
+ * Where the service keeps its modules compiled: each thread of the child would compile its own again.
+ * The variable names the folder above the one of this version of Node.
+ */
+function compiledModules(): Record<string, string> {
+  const folder = getCompileCacheDir();
+  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) };
 }
 
 /** One child process, with its control link and its lanes. */
@@ -38,7 +49,7 @@ export class ModuleProcess {
     // No argument tells anything: command lines can be read by everybody on the host.
     this.#child = spawn(process.execPath, ['--disable-sigusr1', script], {
       cwd: '/',
-      env: options.environment,
+      env: { ...compiledModules(), ...options.environment },
       stdio: ['ignore', 'ignore', 'pipe', ...pipes],
     });
     this.#exit = new Promise((resolve) => {

@@ -1,27 +1,24 @@
 import type { KeyObject } from 'node:crypto';
-import type { Logger } from 'pino';
 import type { AlgorithmName } from '../../../api/algorithms.ts';
-import type { AssuranceLevel } from '../../../api/assurance.ts';
-import type { Clock } from '../../base/clock.ts';
 import { KeyreeveError } from '../../base/errors.ts';
 import { fingerprintOf, type KeyMaterial } from '../../crypto/crypto.ts';
 import type {
   AdoptedKey,
   KeyIdentity,
   KeyLocation,
-  Keystore,
   KeystoreDescription,
   KeystoreHealth,
   KeystoreObject,
   StoredKey,
 } from '../keystore.ts';
 import { abilitiesOf, type TokenAbility } from './abilities.ts';
-import { type CallLimits, callLimits } from './call.ts';
+import { callLimits } from './call.ts';
 import { TokenFaultError } from './faults.ts';
 import { FreshLook } from './fresh-look.ts';
 import { importMechanism, wrapForImport } from './importing.ts';
 import { keyKindOf, type TokenKeyKind } from './key-kinds.ts';
 import { proveKey } from './key-proof.ts';
+import type { Pkcs11Keystore, Pkcs11KeystoreOptions, Pkcs11Metrics } from './keystore-types.ts';
 import type {
   DestroyRequest,
   FindRequest,
@@ -32,62 +29,23 @@ import type {
 import { publicHalfOf } from './public-half.ts';
 import { createRemoteKey } from './remote.ts';
 import { secretAlgorithmOf, secretFingerprint } from './secret-keys.ts';
-import { type CheckedModule, readSettings } from './settings.ts';
-import { Supervisor, type SupervisorCounts } from './supervisor.ts';
+import { readSettings } from './settings.ts';
+import { Supervisor } from './supervisor.ts';
 import { generateRequest } from './templates.ts';
 import { type TokenKey, tokenKeys } from './token-keys.ts';
-import { classOf, idOf, keyUri, namesOf, selectorOf } from './token-names.ts';
+import { classOf, idOf, isAddressOf, keyUri, namesOf, selectorOf } from './token-names.ts';
 import { TokenView } from './token-view.ts';
 import { TokenTransfer } from './transfer.ts';
-import { UseFigures, type UseFiguresSnapshot } from './use-figures.ts';
+import { UseFigures } from './use-figures.ts';
 
 export type { TokenAbility } from './abilities.ts';
 export { TokenFaultError } from './faults.ts';
+export type { Pkcs11Keystore, Pkcs11KeystoreOptions, Pkcs11Metrics } from './keystore-types.ts';
 export { pinFileVersion } from './pin-file.ts';
 export { type CheckedModule, type Pkcs11Settings, readSettings } from './settings.ts';
 export type { TokenKey } from './token-keys.ts';
 export { addressOf, withoutToken } from './token-names.ts';
 export { formatPkcs11Uri, parsePkcs11Uri } from './uri.ts';
-
-export interface Pkcs11KeystoreOptions {
-  /** The name in configuration and in `--keystore`. */
-  readonly name: string;
-  /** `pkcs11:token=T?module-path=/path/module.so&pin-source=file:/path` (RFC 7512). */
-  readonly uri: string;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** Further variables for the module's environment, beside those in the URI. */
-  readonly environment?: Readonly<Record<string, string>>;
-  readonly limits?: Partial<CallLimits>;
-  /** The level that the operator declares: counts where the token says nothing. */
-  readonly assurance?: AssuranceLevel | undefined;
-  /**
-   * Asked before each start of the child: refuses a module that is not to be loaded, or tells its
-   * real place and that of what its variables name.
-   */
-  readonly beforeStart?: (() => Promise<CheckedModule | undefined>) | undefined;
-  /** `refusedPin` of a keystore that there was before, so that no PIN is tried twice. */
-  readonly refusedPin?: string | undefined;
-}
-
-export interface Pkcs11Metrics extends SupervisorCounts, UseFiguresSnapshot {}
-
-export interface Pkcs11Keystore extends Keystore {
-  /** What module and token say about themselves. Errors: those of any use. */
-  facts(): Promise<TokenFacts>;
-  /** The private and secret keys of the token. */
-  list(): Promise<TokenKey[]>;
-  adopt(object: KeystoreObject): Promise<AdoptedKey>;
-  /** The algorithms and schemes that the token has. */
-  abilities(): Promise<TokenAbility[]>;
-  /** Brings fresh keys to another token, and takes them in. */
-  readonly transfer: TokenTransfer;
-  /** Tells the state of the PIN file that the token refused; undefined where it refused none. */
-  readonly refusedPin: string | undefined;
-  metrics(): Pkcs11Metrics;
-  /** Ends the child process. What waits is refused with `shutting-down`. */
-  stop(): Promise<void>;
-}
 
 /**
  * How old a child must be before one takes its place to look for a key: for modules that are known
@@ -122,9 +80,9 @@ class TokenKeystore implements Pkcs11Keystore {
     this.name = name;
     this.#options = options;
     this.#tokenLabel = settings.token.token;
-    const { beforeStart, refusedPin } = options;
+    const { beforeStart, refusedPin, recallRefusedPin } = options;
     const supervised = {
-      ...{ name, settings, log, clock, beforeStart, refusedPin },
+      ...{ name, settings, log, clock, beforeStart, refusedPin, recallRefusedPin },
       limits: { ...callLimits, ...limits },
     };
     this.#supervisor = new Supervisor(supervised);
@@ -178,7 +136,7 @@ class TokenKeystore implements Pkcs11Keystore {
   async open(location: KeyLocation): Promise<KeyMaterial> {
     const selector = selectorOf(location, this.#tokenLabel);
     const { algorithm } = location;
-    const found = await this.#findAgain({
+    const found = await this.#findStored({
       ...{ id: selector.id, label: selector.label },
       details: true,
     });
@@ -199,6 +157,10 @@ class TokenKeystore implements Pkcs11Keystore {
 
   async exists(identity: KeyIdentity): Promise<boolean> {
     return (await this.#find({ id: idOf(identity), details: false })).length > 0;
+  }
+
+  isAt(identity: KeyIdentity, uri: string): boolean {
+    return isAddressOf(identity, uri);
   }
 
   async adopt(object: KeystoreObject): Promise<AdoptedKey> {
@@ -346,6 +308,16 @@ class TokenKeystore implements Pkcs11Keystore {
     const age = quirks.readsObjectsOnce ? renewMilliseconds.usual : renewMilliseconds.other;
     const isNew = found.length === 0 && this.#supervisor.renew(age);
     return isNew ? this.#find(request) : found;
+  }
+
+  /** A key that has a row is there: what another node has just made, a new child alone may see. */
+  async #findStored(request: FindRequest): Promise<FoundObject[]> {
+    const found = await this.#findAgain(request);
+    const { quirks } = await this.#token();
+    if (found.length > 0 || !quirks.readsObjectsOnce) return found;
+    if (!(await this.#freshLook.sees(this.#supervisor.refusedPin, request))) return found;
+    this.#supervisor.renew(0);
+    return this.#find(request);
   }
 
   /** The one private or secret key that is meant. Errors: `not-found`, `conflict`. */

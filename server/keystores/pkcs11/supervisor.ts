@@ -19,6 +19,7 @@ import {
   type TokenFacts,
 } from './protocol.ts';
 import type { CheckedModule, Pkcs11Settings } from './settings.ts';
+import type { SupervisorCounts } from './supervisor-counts.ts';
 
 export interface SupervisorOptions {
   readonly name: string;
@@ -30,16 +31,8 @@ export interface SupervisorOptions {
   readonly beforeStart?: (() => Promise<CheckedModule | undefined>) | undefined;
   /** The state of the PIN file that was refused in an earlier life. */
   readonly refusedPin?: string | undefined;
-}
-
-/** What is counted, for metrics. */
-export interface SupervisorCounts {
-  /** Processes started after the first. */
-  readonly restarts: number;
-  readonly sessions: number;
-  /** Calls that wait for their turn. */
-  readonly waiting: number;
-  readonly pid: number | undefined;
+  /** The state of a PIN file that the token has refused on another node, asked before each start. */
+  readonly recallRefusedPin?: (() => Promise<string | undefined>) | undefined;
 }
 
 /** Calls that wait, at most: further ones are refused. */
@@ -84,8 +77,10 @@ export class Supervisor {
       token: `"${token ?? serial ?? `in slot ${slotId}`}"`,
       modulePath: options.settings.modulePath,
     };
-    const version = options.refusedPin;
-    if (version === undefined) return;
+    if (options.refusedPin !== undefined) this.#refusedBefore(options.refusedPin);
+  }
+
+  #refusedBefore(version: string): void {
     const fault = { kind: 'pin', text: 'it did so before' } as const;
     this.#refusedPin = { version, error: new TokenFaultError(this.#context, fault) };
   }
@@ -256,16 +251,17 @@ export class Supervisor {
 
   /** Starts a process, brings it the PIN and has it log in. */
   async #launch(): Promise<StartAnswer> {
-    const { settings, clock, beforeStart } = this.#options;
+    const { settings, clock, beforeStart, recallRefusedPin } = this.#options;
     // From now on callers wait: for so long, and not for a disk that hangs.
     this.#watch.start();
     // Paths without links: a link that was followed can lead elsewhere a moment later.
     const { modulePath, environment } = (await beforeStart?.()) ?? settings;
     const pinFile = settings.pinFile;
+    const there = await recallRefusedPin?.().catch(() => undefined);
+    if (this.#refusedPin === undefined && there !== undefined) this.#refusedBefore(there);
     const refused = this.#refusedPin;
-    if (pinFile !== undefined && refused !== undefined) {
-      if (refused.version === (await pinFileVersion(pinFile))) throw refused.error;
-    }
+    const pin = refused && pinFile && (await pinFileVersion(pinFile));
+    if (pin !== undefined && refused?.version === pin) throw refused.error;
     const read = pinFile === undefined ? undefined : await readPin(pinFile);
     if (this.#isStopped) {
       read?.pin[Symbol.dispose]();

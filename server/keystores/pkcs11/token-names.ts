@@ -19,9 +19,10 @@ export function namesOf(identity: KeyIdentity): KeyNames {
   };
 }
 
-/** CKA_ID in hex: the start of SHA-256 of key id and version. */
-export function idOf(identity: Pick<KeyIdentity, 'keyId' | 'version'>): string {
-  const text = `keyreeve ${identity.keyId} ${identity.version}`;
+/** CKA_ID in hex: the start of SHA-256 of key id, version and attempt. */
+export function idOf({ keyId, version, attempt }: Omit<KeyIdentity, 'name'>): string {
+  const own = `keyreeve ${keyId} ${version}`;
+  const text = attempt === undefined ? own : `${own} ${attempt}`;
   return createHash('sha256')
     .update(text)
     .digest('hex')
@@ -50,6 +51,11 @@ export function withoutToken(uri: string): string {
 export function addressOf(identity: KeyIdentity, algorithm: AlgorithmName): string {
   const type = classOf(algorithm) === 'secret' ? 'secret-key' : 'private';
   return formatPkcs11Uri({ path: { type, id: Buffer.from(idOf(identity), 'hex') } });
+}
+
+/** Whether an address names the object of this identity. */
+export function isAddressOf(identity: KeyIdentity, uri: string): boolean {
+  return parsePkcs11Uri(uri, 'integrity-failed').path.id?.toString('hex') === idOf(identity);
 }
 
 /** Which object a stored key is. The id alone where it has one. Error: `integrity-failed`. */

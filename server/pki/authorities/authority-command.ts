@@ -3,7 +3,7 @@ import type { Caller } from '../../base/caller.ts';
 import type { Json } from '../../base/canonical-json.ts';
 import { KeyreeveError } from '../../base/errors.ts';
 import type { Intend, Intent, Outcome } from '../../commands/commands.ts';
-import { resourceOf } from '../../keys/keys.ts';
+import { requireAsAsked, resourceOf } from '../../keys/keys.ts';
 import type { Authority, AuthorityVersion } from '../authority.ts';
 import type { IssuerFacts } from '../rules/rules.ts';
 import type { Parts } from './parts.ts';
@@ -32,6 +32,8 @@ export async function runOnAuthority<Result>(
     readonly action: Action;
     readonly input: Json;
     readonly intent?: (authority: Authority) => Intent | undefined;
+    /** True where the CA above certifies this one. */
+    readonly isCertified?: boolean;
     act(authority: Authority, now: number, intend: Intend): Promise<Outcome<Result>>;
     undo?(): Promise<void>;
   },
@@ -43,20 +45,33 @@ export async function runOnAuthority<Result>(
   );
   const known = await authorities.byId(key.id);
   const intent = command.intent?.(known);
+  const above =
+    command.isCertified && known.parentId !== null
+      ? [certifying(await authorities.byId(known.parentId))]
+      : [];
   return commands.run<Result>(caller, {
     action,
     resource: resourceOf(key),
+    also: above,
+    // Its settings change without its key.
+    binds: { ca: known.revision },
     about: { keyId: key.id, keyName: key.name },
     input: [key.id, command.input],
     idempotencyKey: call.idempotencyKey,
     ...(intent === undefined ? {} : { intent }),
     act: async (intend) => {
       const authority = await authorities.store.fresh(key.id);
+      requireAsAsked(known.key, authority.key);
       authorities.keys.authorise(caller, action, resourceOf(authority.key));
       return command.act(authority, authorities.clock.now(), intend);
     },
     ...(command.undo === undefined ? {} : { undo: command.undo }),
   });
+}
+
+/** What is done to the CA above, which approval rules look at, too. */
+export function certifying({ key }: Authority) {
+  return { action: 'ca.certify', resource: resourceOf(key) } as const;
 }
 
 /**

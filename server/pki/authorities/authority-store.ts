@@ -9,6 +9,19 @@ import type { Authority, AuthorityVersion } from '../authority.ts';
 /** CAs kept in memory, each with its certificates: some 10 KB. */
 export const cachedAuthoritiesMax = 2000;
 
+/**
+ * A subject as names are compared: RFC 4518, section 2. What cannot be seen tells no names apart
+ * either.
+ */
+export function foldedSubject(subject: string): string {
+  return subject
+    .normalize('NFKC')
+    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
+    .toLowerCase()
+    .replace(/\s+/g, ' ')
+    .trim();
+}
+
 /** SQL of CAs and their versions, and the cache in front of it. */
 export class AuthorityStore {
   readonly #storage: Storage;
@@ -47,10 +60,11 @@ export class AuthorityStore {
   async ids(): Promise<string[]> {
     const rows = await this.#storage.db
       .selectFrom('ca')
-      .innerJoin('key', 'key.id', 'ca.key_id')
-      .select('ca.key_id')
-      .orderBy('key.name')
+      // A left join, and sorted here: else SQLite goes through all keys to find those few.
+      .leftJoin('key', 'key.id', 'ca.key_id')
+      .select(['ca.key_id', 'key.name'])
       .execute();
+    rows.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1));
     return rows.map((row) => row.key_id);
   }
 
@@ -115,6 +129,7 @@ export class AuthorityStore {
           key_id: authority.key.id,
           subject: authority.subject,
           subject_text: authority.subjectText,
+          subject_folded: foldedSubject(authority.subjectText),
           parent_id: authority.parentId,
           state: authority.state,
           settings_json: JSON.stringify(authority.settings),
@@ -122,6 +137,11 @@ export class AuthorityStore {
           revision: authority.revision,
         })
         .compile(),
+      expect: {
+        rows: 1,
+        code: 'already-exists',
+        message: 'There is a CA of this subject already.',
+      },
     };
   }
 

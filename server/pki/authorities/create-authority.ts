@@ -9,6 +9,7 @@ import {
   makeFirstVersion,
   makingDetail,
   makingIntent,
+  newAttempt,
   refuseSystemFolder,
   refuseTaken,
   resourceOf,
@@ -17,6 +18,7 @@ import {
 import { formatName, parseConstraint, parseName } from '../../x509/x509.ts';
 import type { Authority } from '../authority.ts';
 import { newSerial, planCertificate, type Wanted } from '../rules/rules.ts';
+import { certifying } from './authority-command.ts';
 import { intermediateProfile, rootProfile } from './authority-profiles.ts';
 import type { Authorities } from './authority-ring.ts';
 import { versionScheme } from './authority-rules.ts';
@@ -43,11 +45,13 @@ export async function createAuthority(parts: Parts, call: CreateCall): Promise<C
       keystore: keys.keystores.named(drafted.keystore),
     };
   });
-  const intent = makingIntent(keystore, key, 1);
+  const attempt = newAttempt();
+  const intent = makingIntent(keystore, key, 1, attempt);
   const undo = new Undo();
   return commands.run(caller, {
     action: 'ca.create',
     resource: resourceOf(key),
+    ...(parent === undefined ? {} : { also: [certifying(parent)] }),
     about: { keyId: key.id, keyName: key.name, keyVersion: '1' },
     input: { ...body, policy: { ...body.policy }, settings: { ...body.settings } },
     idempotencyKey: call.idempotencyKey,
@@ -58,7 +62,7 @@ export async function createAuthority(parts: Parts, call: CreateCall): Promise<C
       const wanted = await wantedOf(authorities, call);
       const issuer = parent && (await freshParent(authorities, call, parent.key.id));
       if (issuer !== undefined) authorities.current(issuer, now);
-      const from = { material: key.algorithm, origin: 'generated' } as const;
+      const from = { material: key.algorithm, origin: 'generated', attempt } as const;
       const made = await makeFirstVersion(keys, key, from, now);
       undo.later(() => made.undo());
       const signed = await certify(parts, call, { made, issuer, wanted, now }, intend);

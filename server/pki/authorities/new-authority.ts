@@ -5,7 +5,7 @@ import type { Certificate } from '../../x509/x509.ts';
 import { certificatePem } from '../../x509/x509.ts';
 import type { Authority, AuthorityVersion } from '../authority.ts';
 import type { CertificateRecord } from '../certificate-record.ts';
-import type { AuthorityStore } from './authority-store.ts';
+import { type AuthorityStore, foldedSubject } from './authority-store.ts';
 
 /** A CA that was made or taken in, and has no rows yet. */
 export interface NewAuthority {
@@ -54,20 +54,10 @@ export function newVersion(
  * compare without regard to case and blanks (RFC 5280, section 7.1). Error: `already-exists`.
  */
 export async function refuseSameSubject(store: AuthorityStore, subject: string): Promise<void> {
-  const wanted = prepared(subject);
-  if (!(await store.subjects()).some((other) => prepared(other) === wanted)) return;
+  const wanted = foldedSubject(subject);
+  if (!(await store.subjects()).some((other) => foldedSubject(other) === wanted)) return;
   // Which one it is, is not for everybody who may make CAs in a folder of his own.
   throw new KeyreeveError('already-exists', 'There is a CA of this subject already.', {
     hint: 'Choose another subject. The CAs that you may see: keyreeve ca list',
   });
-}
-
-/** RFC 4518, section 2: what cannot be seen tells no names apart either. */
-function prepared(subject: string): string {
-  return subject
-    .normalize('NFKC')
-    .replace(/\p{Default_Ignorable_Code_Point}/gu, '')
-    .toLowerCase()
-    .replace(/\s+/g, ' ')
-    .trim();
 }

@@ -7,6 +7,7 @@ import {
   type MadeVersion,
   makeNextVersion,
   makingIntent,
+  newAttempt,
   requireStorage,
 } from '../../keys/keys.ts';
 import { type Authority, type AuthorityVersion, authorityVersion } from '../authority.ts';
@@ -46,17 +47,20 @@ async function rekeyFrom(
   const { authorities } = parts;
   const { keys } = authorities;
   const undo = new Undo();
+  const attempt = newAttempt();
   try {
     return await runOnAuthority(parts, call, {
       action: 'ca.rekey',
+      isCertified: true,
       input: { ...call.body },
-      intent: ({ key }) => makingIntent(keys.keystores.holding(key.keystore), key, saw + 1),
+      intent: ({ key }) =>
+        makingIntent(keys.keystores.holding(key.keystore), key, saw + 1, attempt),
       act: async (authority, now, intend) => {
         if (authority.key.versions.at(-1)!.version !== saw) {
           const detail = canonicalJson({ made: false });
           return { result: await authorities.view(authority), steps: [], about: { detail } };
         }
-        return rekey(parts, call, { authority, now, undo }, intend);
+        return rekey(parts, call, { authority, now, undo, attempt }, intend);
       },
       undo: () => undo.run(),
     });
@@ -73,12 +77,13 @@ interface Work {
   readonly authority: Authority;
   readonly now: number;
   readonly undo: Undo;
+  readonly attempt: string;
 }
 
 async function rekey(
   parts: Parts,
   call: RekeyCall,
-  { authority, now, undo }: Work,
+  { authority, now, undo, attempt }: Work,
   intend: Intend,
 ): Promise<Outcome<CaView>> {
   const { authorities, signer } = parts;
@@ -88,7 +93,7 @@ async function rekey(
   // The old version is to vouch for the new one.
   if (isOwnRoot) requireInForce(authority, old, now);
   const issuer = isOwnRoot ? undefined : await issuerAbove(parts, call.caller, authority, now);
-  const wanted = { algorithm: call.body.algorithm, activatesAt: now };
+  const wanted = { algorithm: call.body.algorithm, activatesAt: now, attempt };
   requireStorage(
     keys.storageTable,
     { ...authority.key, isRoot: isOwnRoot },
@@ -148,7 +153,7 @@ function unchangedIssuer({ authorities }: Parts, issuer: Issuer | undefined) {
   return issuer === undefined ? [] : authorities.store.unchanged(issuer.authority);
 }
 
-interface Pair extends Omit<Work, 'now'> {
+interface Pair extends Omit<Work, 'now' | 'attempt'> {
   readonly after: Authority;
   readonly old: AuthorityVersion;
   readonly made: MadeVersion;

@@ -28,6 +28,7 @@ export async function renewAuthority(parts: Parts, call: RenewCall): Promise<CaV
   return authorities.keys.rotations.run(known.key.id, () =>
     runOnAuthority(parts, call, {
       action: 'ca.renew',
+      isCertified: true,
       input: { ...call.body },
       act: (authority, now, intend) => renew(parts, call, { authority, now, undo }, intend),
       undo: () => undo.run(),

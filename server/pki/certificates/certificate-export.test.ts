@@ -5,13 +5,14 @@ import { requireProgram } from '../../../test/tools.ts';
 import { isKeyreeveError, KeyreeveError } from '../../base/errors.ts';
 import type { StreamAnswer } from '../../base/handler.ts';
 import { newTimedId } from '../../base/ids.ts';
+import type { Gate } from '../../commands/commands.ts';
 import { insertCertificates } from '../certificate-record.ts';
 import { openTestCertificates, requestBy, temporaryFolder } from './certificates.fixture.ts';
 
-async function open(t: TestContext) {
+async function open(t: TestContext, options: Parameters<typeof openTestCertificates>[0] = {}) {
   const openssl = requireProgram(t, 'openssl');
   if (openssl === undefined) return undefined;
-  const ca = await openTestCertificates();
+  const ca = await openTestCertificates(options);
   await ca.root('root');
   await ca.root('web');
   const csr = requestBy(openssl, temporaryFolder(t), { subject: '/CN=www.example.org' });
@@ -81,4 +82,18 @@ test('an export holds what may be exported, and takes that right', async (t) => 
   };
   await assert.rejects(ca.exported(), (error) => isKeyreeveError(error, 'forbidden'));
   assert.equal((await ca.entries()).at(-1)!.outcome, 'forbidden');
+});
+
+test('approval rules look at every CA whose certificates an export holds', async (t) => {
+  const seen: string[] = [];
+  const gate: Gate = async (_caller, { action, resource, also = [] }) => {
+    if (action !== 'certificate.export') return undefined;
+    const keys = [resource, ...also.map((one) => one.resource)];
+    seen.push(...keys.map((key) => (key.type === 'key' ? key.name : key.type)));
+    return undefined;
+  };
+  await using ca = await open(t, { gate });
+  if (ca === undefined) return;
+  await ca.exported();
+  assert.deepEqual(seen.sort(), ['root', 'web']);
 });

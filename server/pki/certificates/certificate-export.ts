@@ -4,6 +4,7 @@ import type { Routes } from '../../../api/routes.ts';
 import type { Caller } from '../../base/caller.ts';
 import { canonicalJson } from '../../base/canonical-json.ts';
 import type { Handlers } from '../../base/handler.ts';
+import { resourceOf } from '../../keys/keys.ts';
 import { resolveSearch, wholeRowsOf } from './certificate-reads.ts';
 import { type CertificateRow, pemOf, Views } from './certificate-view.ts';
 import type { Context } from './context.ts';
@@ -35,6 +36,7 @@ export function createCertificateExport(context: Context): Handlers<'certificate
       await commands.run(caller, {
         action,
         resource: await commandResource(context, search.owners),
+        also: await alsoAsked(context, search.owners),
         input: { ...body },
         raisesEpoch: false,
         act: async () => ({
@@ -46,6 +48,12 @@ export function createCertificateExport(context: Context): Handlers<'certificate
       return { ...forms[format], body: linesOf(context, caller, search, format) };
     },
   };
+}
+
+/** Approval rules look at each CA whose certificates leave, not at the first alone. */
+async function alsoAsked({ authorities }: Context, owners: readonly string[]) {
+  const known = await Promise.all(owners.slice(1).map((id) => authorities.byId(id)));
+  return known.map(({ key }) => ({ action, resource: resourceOf(key) }) as const);
 }
 
 async function* linesOf(

@@ -4,5 +4,5 @@
  */
 export { type CertificateHandlersOptions, createCertificateHandlers } from './handlers.ts';
 export { settleCertificates } from './lost-certificates.ts';
-export { purgeExpired } from './purge.ts';
+export { purgeExpired, purgeIntentKind } from './purge.ts';
 export { CertificateSigner, type CertificateSignerOptions } from './signer.ts';

@@ -63,7 +63,7 @@ for (const { when, point } of [
         // The intent is written and nobody hears of it; the rows of a certificate never are.
         if (touches(write, 'insert into "intent"')) await commit(write);
         if (touches(write, point)) throw crashed;
-        return touches(write, 'insert into "intent"') ? { epoch: 0 } : commit(write);
+        return touches(write, 'insert into "intent"') ? { epoch: 0, age: () => 0 } : commit(write);
       };
       await assert.rejects(ca.issue({ ...tls, csr }), crashed);
       const [intent] = await ca.intents();

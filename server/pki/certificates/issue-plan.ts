@@ -1,6 +1,7 @@
 import type { Profile } from '../../../api/profiles.ts';
 import type { CertificateIssueBody } from '../../../api/routes/certificates.ts';
 import type { Caller } from '../../base/caller.ts';
+import { canonicalJson, type Json } from '../../base/canonical-json.ts';
 import { KeyreeveError } from '../../base/errors.ts';
 import {
   currentVersion,
@@ -156,9 +157,11 @@ export class IssuePlanner {
     authority: Authority,
     applicant: Applicant,
     body: CertificateIssueBody,
+    seen: Profile,
   ): Promise<Prepared> {
     const issuer = await this.issuer(authority);
-    const profile = await this.#profile(body.profile);
+    const profile = await this.profile(body);
+    requireAsSeen(seen, profile);
     if (profile.isAuthority) {
       // To make a CA is more than to issue: its holder issues in the name of this one.
       this.#context.keys.authorise(caller, 'ca.certify', resourceOf(authority.key));
@@ -188,7 +191,8 @@ export class IssuePlanner {
     };
   }
 
-  async #profile(name: string): Promise<Profile> {
+  /** What the certificate may say. Errors: `unknown-profile`, `profile-not-allowed`. */
+  async profile({ profile: name }: CertificateIssueBody): Promise<Profile> {
     if (!ownProfiles.includes(name)) return this.#context.authorities.profile(name);
     throw new KeyreeveError(
       'profile-not-allowed',
@@ -196,6 +200,27 @@ export class IssuePlanner {
       { hint: 'To make a CA: keyreeve ca create. To give it a new key: keyreeve ca rekey' },
     );
   }
+}
+
+/** What approval rules and approvers looked at is what is issued by. Error: `conflict`. */
+function requireAsSeen(seen: Profile, now: Profile): void {
+  if (seen === now || digestOfProfile(seen) === digestOfProfile(now)) return;
+  throw new KeyreeveError('conflict', `The profile ${now.name} was changed meanwhile.`, {
+    hint: 'Repeat the request.',
+  });
+}
+
+/** Profiles are few and stay in memory: each is hashed once. */
+const profileDigests = new WeakMap<Profile, string>();
+
+/** SHA-256 of all that a profile says, hexadecimal. */
+export function digestOfProfile(profile: Profile): string {
+  let digest = profileDigests.get(profile);
+  if (digest === undefined) {
+    digest = sha256(Buffer.from(canonicalJson(profile as unknown as Json), 'utf8'));
+    profileDigests.set(profile, digest);
+  }
+  return digest;
 }
 
 /** 1. The request is signed by the key that it names: its sender holds it (RFC 2986, section 3). */

@@ -1,19 +1,22 @@
 import { type ErrorCode, errorCodes } from '../../../api/error-codes.ts';
+import type { Profile } from '../../../api/profiles.ts';
 import type { CertificateIssueBody } from '../../../api/routes/certificates.ts';
 import type { Caller } from '../../base/caller.ts';
-import { canonicalJson } from '../../base/canonical-json.ts';
+import { canonicalJson, type Json } from '../../base/canonical-json.ts';
 import { isKeyreeveError } from '../../base/errors.ts';
 import type { Call, Handlers } from '../../base/handler.ts';
+import type { Command } from '../../commands/commands.ts';
 import { mapBatch } from '../../crypto/crypto.ts';
 import { resourceOf } from '../../keys/keys.ts';
-import type { Step, Storage } from '../../storage/storage.ts';
-import type { SignedCertificate } from '../authorities/authorities.ts';
+import type { Step } from '../../storage/storage.ts';
+import { certifying, type SignedCertificate } from '../authorities/authorities.ts';
 import type { Authority } from '../authority.ts';
 import { insertCertificates } from '../certificate-record.ts';
 import { pemOf, Views } from './certificate-view.ts';
 import type { Context } from './context.ts';
 import {
   type Applicant,
+  digestOfProfile,
   IssuePlanner,
   type Issuer,
   type Prepared,
@@ -31,6 +34,7 @@ interface Asked {
   readonly body: CertificateIssueBody;
   readonly authority: Authority | undefined;
   readonly applicant?: Applicant;
+  readonly profile?: Profile;
   readonly error?: Error;
 }
 
@@ -60,24 +64,27 @@ class Issuing {
   }
 
   async one({ caller, body, idempotencyKey }: Call<'certificate.issue'>) {
-    const { commands, signer, storage, keys } = this.#context;
-    const { authority, applicant } = await commands.prepare(caller, action, async () => ({
+    const context = this.#context;
+    const { commands, signer, keys } = context;
+    const { authority, applicant, profile } = await commands.prepare(caller, action, async () => ({
       authority: await this.#authority(caller, body.ca),
       applicant: await this.#planner.applicant(caller, body),
+      profile: await this.#planner.profile(body),
     }));
     const { key } = authority;
     const made: SignedCertificate[] = [];
     return signer.exclusively([applicant.keyFingerprint], () =>
       commands.run(caller, {
         action,
-        resource: resourceOf(key),
+        ...{ resource: resourceOf(key), also: deedsOf(authority, profile) },
+        binds: bindsOf([{ applicant, profile }]),
         about: { keyId: key.id, keyName: key.name },
         input: { ...body },
         idempotencyKey,
         raisesEpoch: false,
         act: async (intend) => {
           // 1. to 3. Check the request, plan the certificate.
-          const prepared = await this.#planner.prepare(caller, authority, applicant, body);
+          const prepared = await this.#planner.prepare(caller, authority, applicant, body, profile);
           await requireOwnSignature(prepared);
           const { issuer } = prepared;
           const request = this.#planner.plan(prepared);
@@ -88,7 +95,7 @@ class Issuing {
           const { row } = signed.record;
           return {
             result: await this.#answer(new Views(keys, caller), issuer, signed),
-            steps: [unchangedStep(storage, [key], [row.key_fingerprint!]), ...signed.steps],
+            steps: [...unchangedSteps(context, [request], [signed]), ...signed.steps],
             about: {
               keyVersion: String(row.ca_version),
               resource: `certificate ${row.serial}`,
@@ -109,7 +116,8 @@ class Issuing {
     return signer.exclusively(digestsOf(asked), () =>
       commands.run(caller, {
         action,
-        resource: resourceOf(first.key),
+        ...{ resource: resourceOf(first.key), also: deedsOfAll(asked) },
+        binds: bindsOf(asked),
         about: { ...sharedKey(asked), count: String(items.length) },
         input: { items: items.map((item) => ({ ...item })) },
         idempotencyKey,
@@ -128,7 +136,7 @@ class Issuing {
           return {
             result: { items: await this.#answers(caller, plans, outcomes) },
             steps: [
-              ...unchangedSteps(storage, requests, made),
+              ...unchangedSteps(this.#context, requests, made),
               ...insertCertificates(storage, records),
             ],
             about: { detail: batchDetail(outcomes) },
@@ -164,7 +172,8 @@ class Issuing {
     let authority: Authority | undefined;
     try {
       authority = await this.#authority(caller, body.ca);
-      return { body, authority, applicant: await this.#planner.applicant(caller, body) };
+      const applicant = await this.#planner.applicant(caller, body);
+      return { body, authority, applicant, profile: await this.#planner.profile(body) };
     } catch (error) {
       return { body, authority, error: asError(error) };
     }
@@ -184,9 +193,9 @@ class Issuing {
   }
 
   async #prepared(caller: Caller, asked: Asked): Promise<Prepared | Error> {
-    const { body, authority, applicant, error } = asked;
-    if (authority === undefined || applicant === undefined) return error!;
-    return this.#planner.prepare(caller, authority, applicant, body).catch(asError);
+    const { body, authority, applicant, profile, error } = asked;
+    if (authority === undefined || applicant === undefined || profile === undefined) return error!;
+    return this.#planner.prepare(caller, authority, applicant, body, profile).catch(asError);
   }
 
   #planned(prepared: Prepared): Planned | Error {
@@ -226,9 +235,44 @@ class Issuing {
   }
 }
 
+type Deeds = NonNullable<Command<unknown>['also']>;
+
+/** What approval rules look at beside the issuing itself: whether it makes a CA. */
+function deedsOf(authority: Authority, profile: Profile): Deeds {
+  return profile.isAuthority ? [certifying(authority)] : [];
+}
+
+/** Each CA of a batch, and whether it certifies another one. */
+function deedsOfAll(asked: readonly Asked[]): Deeds {
+  const deeds: Deeds[number][] = [];
+  const known = new Set<string>();
+  for (const { authority, profile } of asked) {
+    // What is wrong with an item is said in its place.
+    if (authority === undefined) continue;
+    const { key } = authority;
+    const combination = `${key.id} ${profile?.name}`;
+    if (known.has(combination)) continue;
+    known.add(combination);
+    deeds.push({ action, resource: resourceOf(key) });
+    if (profile !== undefined) deeds.push(...deedsOf(authority, profile));
+  }
+  return deeds;
+}
+
+/** What changes without the CA: the profiles as they are now, and the versions of keys of ours. */
+function bindsOf(asked: readonly Pick<Asked, 'applicant' | 'profile'>[]): Json {
+  const profiles: Record<string, string> = {};
+  const publicKeys = new Set<string>();
+  for (const { applicant, profile } of asked) {
+    if (profile !== undefined) profiles[profile.name] = digestOfProfile(profile);
+    if (applicant?.own !== undefined) publicKeys.add(applicant.keyFingerprint);
+  }
+  return { profiles, publicKeys: [...publicKeys] };
+}
+
 /** The CAs that have signed something are as they were read, and its keys are not blocked. */
 function unchangedSteps(
-  storage: Storage,
+  { storage, clock }: Context,
   requests: readonly SignRequest[],
   made: readonly SignedCertificate[],
 ): Step[] {
@@ -238,8 +282,15 @@ function unchangedSteps(
     .map(({ authority }) => authority.key)
     .filter(({ id }) => signers.has(id));
   const distinct = new Map(issuers.map((key) => [key.id, key]));
-  const fingerprints = made.map(({ record }) => record.row.key_fingerprint!);
-  return [unchangedStep(storage, [...distinct.values()], fingerprints)];
+  const exclusive = new Set(
+    requests.filter(({ profile }) => profile.exclusiveKey).map(({ profile }) => profile.name),
+  );
+  const keys = made.map(({ record: { row } }) => ({
+    fingerprint: row.key_fingerprint!,
+    subject: row.subject,
+    exclusive: exclusive.has(row.profile),
+  }));
+  return [unchangedStep(storage, [...distinct.values()], keys, clock.now())];
 }
 
 /** The outcome of each item of a list of which only the planned ones were signed. */

@@ -1,7 +1,16 @@
 import { z } from 'zod';
 import { canonicalJson } from '../../base/canonical-json.ts';
 import type { Clock } from '../../base/clock.ts';
-import { type Intent, serviceEntry } from '../../commands/commands.ts';
+import { isKeyreeveError } from '../../base/errors.ts';
+import {
+  everyNodeIsGone,
+  type Intent,
+  type IsOrphan,
+  orphanedIntents,
+  serviceEntry,
+  settleStep,
+  takeIntent,
+} from '../../commands/commands.ts';
 import type { Step, Storage } from '../../storage/storage.ts';
 import { type CertificateBody, parseTbsCertificate } from '../../x509/x509.ts';
 import { type CertificateRecord, insertCertificate, recordOf } from '../certificate-record.ts';
@@ -51,21 +60,23 @@ export interface Lost {
  * Settles what a crash left: each certificate that may have been signed and has no row gets one,
  * revoked, and is on the next CRL. Returns how many intents were settled.
  */
-export async function settleCertificates(options: LostOptions): Promise<number> {
+export async function settleCertificates(
+  options: LostOptions,
+  isOrphan: IsOrphan = everyNodeIsGone,
+): Promise<number> {
   const { storage, clock } = options;
-  const intents = await storage.db
-    .selectFrom('intent')
-    .select(['id', 'payload_json'])
-    .where('kind', '=', signIntentKind)
-    .execute();
-  for (const intent of intents) {
-    const { certificates } = payload.parse(JSON.parse(intent.payload_json));
+  let settled = 0;
+  for (const intent of await orphanedIntents(storage, signIntentKind, isOrphan)) {
+    // From here on its node cannot store them any more: what has no row by now gets none from it.
+    if (!(await takeIntent(storage, intent))) continue;
+    const { certificates } = payload.parse(intent.payload);
     const lost: Lost[] = [];
     for (const item of certificates) {
-      if (!(await hasRow(storage, item))) lost.push(lostFrom(item));
+      const { caId, serial } = item;
+      if (!(await hasRow(storage, caId, serial))) lost.push(lostFrom(item));
     }
-    const revoked = await storeRevoked(options, lost, {
-      steps: [{ query: storage.db.deleteFrom('intent').where('id', '=', intent.id).compile() }],
+    const writing = storeRevoked(options, lost, {
+      steps: [settleStep(storage, intent)],
       entries: [
         serviceEntry(clock, 'intent.settled', lost.length === 0 ? 'ok' : 'conflict', {
           intentId: intent.id,
@@ -73,9 +84,16 @@ export async function settleCertificates(options: LostOptions): Promise<number> 
         }),
       ],
     });
+    const revoked = await writing.catch((error: unknown) => {
+      // Another node was at it too, and was first.
+      if (isKeyreeveError(error, 'conflict')) return undefined;
+      throw error;
+    });
+    if (revoked === undefined) continue;
     revoked();
+    settled++;
   }
-  return intents.length;
+  return settled;
 }
 
 /**
@@ -160,7 +178,8 @@ function revokedRecord(
   return { ...record, row: { ...record.row, revoked_at: now, reason: 'unspecified' } };
 }
 
-async function hasRow({ db }: Storage, { caId, serial }: Announced): Promise<boolean> {
+/** Whether a CA has a certificate of that serial number. */
+export async function hasRow({ db }: Storage, caId: string, serial: string): Promise<boolean> {
   const row = await db
     .selectFrom('certificate')
     .select('id')

@@ -14,6 +14,7 @@ export const purgePortionRows = 2000;
 /** Portions of one run for one CA: the schedule comes again. */
 const scheduledPortionsMax = 50;
 const action = 'certificate.purge';
+export const purgeIntentKind = action;
 
 interface Purge {
   readonly storage: Storage;
@@ -45,9 +46,11 @@ export function createPurge(context: Context): Handlers<'certificate.purge'> {
         input: { ca: key.id, expiredBefore: body.expiredBefore },
         idempotencyKey,
         raisesEpoch: false,
-        act: async () => {
+        act: async (intend) => {
           const endedBefore = Date.parse(body.expiredBefore);
           if (endedBefore > clock.now()) throw notYet();
+          // It is done in many writes: what allows it, approvals too, is settled before the first.
+          await intend({ kind: purgeIntentKind, payload: { id: key.id } });
           const purged = await purge(
             {
               storage,
@@ -152,7 +155,15 @@ async function purgeable({ storage, ca, endedBefore }: Purge): Promise<string[]>
 function forgetSteps({ db }: Storage, ids: readonly string[]): Step[] {
   return [
     { query: db.deleteFrom('certificate_name').where('certificate_id', 'in', ids).compile() },
-    { query: db.deleteFrom('certificate').where('id', 'in', ids).compile() },
+    {
+      query: db.deleteFrom('certificate').where('id', 'in', ids).compile(),
+      expect: {
+        rows: ids.length,
+        code: 'conflict',
+        message: 'Others forget certificates of this CA now.',
+        hint: 'Repeat the command: what is forgotten counts as done.',
+      },
+    },
   ];
 }
 

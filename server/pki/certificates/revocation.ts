@@ -26,6 +26,7 @@ interface Change {
   };
   /** What is written, from what there is; throws where it may not be. */
   readonly change: (found: Issued, now: number) => Revocation;
+  readonly isRelease?: true;
   readonly detail: Record<string, string>;
   /** What an idempotency key stands for. */
   readonly input: Record<string, string | undefined>;
@@ -58,6 +59,7 @@ export function createRevocation(
       change(context, {
         call,
         change: ({ row }, now) => released(row, now),
+        isRelease: true,
         detail: { released: 'true' },
         input: { released: 'true' },
       }),
@@ -75,6 +77,11 @@ async function change(context: Context, { call, ...rest }: Change) {
   const answer = await commands.run(caller, {
     action,
     resource: ownerResource(known.owner),
+    // To revoke the certificate of a CA stops harm; to release it vouches for it again.
+    also:
+      rest.isRelease === true && (await isOfAuthority(context, row.id))
+        ? [{ action: 'ca.certify', resource: ownerResource(known.owner) }]
+        : [],
     about: aboutOf(known),
     input: { id: row.id, ...rest.input },
     idempotencyKey: call.idempotencyKey,
@@ -104,11 +111,14 @@ async function requireCertifier(
   caller: Caller,
   { row, owner }: Found,
 ): Promise<void> {
-  const der = await derOf(context, row.id);
-  if (der === null) return;
-  const { basicConstraints } = parseCertificate(Buffer.from(der)).extensions;
-  if (basicConstraints?.isAuthority !== true) return;
+  if (!(await isOfAuthority(context, row.id))) return;
   context.keys.authorise(caller, 'ca.certify', ownerResource(owner));
+}
+
+async function isOfAuthority(context: Context, id: string): Promise<boolean> {
+  const der = await derOf(context, id);
+  if (der === null) return false;
+  return parseCertificate(Buffer.from(der)).extensions.basicConstraints?.isAuthority === true;
 }
 
 function aboutOf({ row, owner }: Found) {

@@ -20,7 +20,7 @@ import {
   sha256,
 } from '../certificate-record.ts';
 import { lintCertificate } from '../rules/rules.ts';
-import { signIntent, storeRevoked } from './lost-certificates.ts';
+import { hasRow, signIntent, storeRevoked } from './lost-certificates.ts';
 import {
   aboutIntent,
   announcedOf,
@@ -114,7 +114,7 @@ export class CertificateSigner implements Signing {
 
   /** What was signed and could not be stored is stored as revoked. */
   async undo(...made: readonly SignedCertificate[]): Promise<void> {
-    const lost = made.map(({ certificate, record: { row } }) => ({
+    const lost = (await this.#unstored(made)).map(({ certificate, record: { row } }) => ({
       certificate,
       by: {
         caId: row.ca_id!,
@@ -131,6 +131,16 @@ export class CertificateSigner implements Signing {
       { steps: [], entries: [] },
     );
     revoked();
+  }
+
+  /** Those that another node has not stored as revoked, having taken this one for gone. */
+  async #unstored(made: readonly SignedCertificate[]): Promise<SignedCertificate[]> {
+    const unstored: SignedCertificate[] = [];
+    for (const one of made) {
+      const { ca_id, serial } = one.record.row;
+      if (!(await hasRow(this.#storage, ca_id!, serial))) unstored.push(one);
+    }
+    return unstored;
   }
 
   async #run(jobs: readonly Job[], intend: Intend): Promise<(SignedCertificate | Error)[]> {

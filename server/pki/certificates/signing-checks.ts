@@ -35,40 +35,47 @@ export function checkStep(storage: Storage, checked: Checked, now: number): Step
   const { issuers, chain, keys } = checked;
   const fingerprints = keys.map(({ fingerprint }) => fingerprint);
   const exclusive = keys.filter((key) => key.exclusive);
-  const held = exclusive.map(({ fingerprint }) => fingerprint);
   const parameters = [
     ...issuerParameters(issuers),
     ...chain,
     ...fingerprints,
     ...fingerprints,
-    ...(held.length === 0
-      ? []
-      : [...held, ...exclusive.flatMap((key) => [key.fingerprint, key.subject]), now]),
+    ...heldParameters(exclusive, now),
   ];
-  const shape = `check ${issuers.length} ${chain.length} ${keys.length} ${held.length}`;
+  const shape = `check ${issuers.length} ${chain.length} ${keys.length} ${exclusive.length}`;
   return guard(storage, shape, parameters, () => [
     ...issuers.map(isAsRead),
     ...(chain.length === 0 ? [] : [none(revokedAmong(chain))]),
     none(blockedAmong(fingerprints)),
     none(compromisedAmong(fingerprints)),
-    ...(held.length === 0 ? [] : [none(heldByOthers(exclusive, now))]),
+    ...(exclusive.length === 0 ? [] : [none(heldByOthers(exclusive, now))]),
   ]);
 }
 
 /**
  * For the write of the rows: the CAs are still as they were read, and no key was blocked while its
- * certificate was signed.
+ * certificate was signed. One process gives a key to one subject at a time (`exclusively`); where
+ * there may be several, the write itself finds that another one gave it away meanwhile.
  */
 export function unchangedStep(
   storage: Storage,
   issuers: readonly CheckedIssuer[],
-  fingerprints: readonly string[],
+  keys: readonly CheckedKey[],
+  now: number,
 ): Step {
-  const parameters = [...issuerParameters(issuers), ...fingerprints];
-  const shape = `unchanged ${issuers.length} ${fingerprints.length}`;
+  const fingerprints = keys.map(({ fingerprint }) => fingerprint);
+  const isAlone = storage.dialect === 'sqlite';
+  const exclusive = isAlone ? [] : keys.filter((key) => key.exclusive);
+  const parameters = [
+    ...issuerParameters(issuers),
+    ...fingerprints,
+    ...heldParameters(exclusive, now),
+  ];
+  const shape = `unchanged ${issuers.length} ${keys.length} ${exclusive.length}`;
   return guard(storage, shape, parameters, () => [
     ...issuers.map(isAsRead),
     none(blockedAmong(fingerprints)),
+    ...(exclusive.length === 0 ? [] : [none(heldByOthers(exclusive, now))]),
   ]);
 }
 
@@ -157,6 +164,13 @@ function guard(
 
 function issuerParameters(issuers: readonly CheckedIssuer[]): unknown[] {
   return issuers.flatMap(({ id, revision }) => [id, revision]);
+}
+
+/** In the order in which `heldByOthers` names them. */
+function heldParameters(exclusive: readonly CheckedKey[], now: number): unknown[] {
+  if (exclusive.length === 0) return [];
+  const fingerprints = exclusive.map(({ fingerprint }) => fingerprint);
+  return [...fingerprints, ...exclusive.flatMap((key) => [key.fingerprint, key.subject]), now];
 }
 
 function isAsRead({ id, revision }: CheckedIssuer): RawBuilder<unknown> {

@@ -289,7 +289,9 @@ test('what a crash left of a CRL is made at the next start, though the claim is 
   restore();
   isCrashed = false;
   assert.equal((await ca.state('ca')).crl_due_at, ca.clock.now() + 120_000);
-  await ca.publication.start();
+  await ca.publication.cutShort(() => false);
+  assert.equal((await ca.state('ca')).crl_due_at, ca.clock.now() + 120_000);
+  await ca.publication.cutShort((nodeId) => nodeId === ca.storage.nodeId);
   assert.equal((await ca.state('ca')).crl_due_at, ca.clock.now());
   ca.clock.advance(5);
   await ca.round();
@@ -309,12 +311,12 @@ test('a keystore that hangs holds up no other CA, nor a stop for long', async (t
     },
   });
   hangingId = (await ca.root('hanging')).id;
-  await ca.publication.round();
+  await ca.publication.publishDue();
   await ca.root('here');
-  await ca.publication.round();
+  await ca.publication.publishDue();
   await eventually(async () => (await ca.crl('here').catch(() => undefined)) !== undefined);
   ca.clock.advance(86_400);
-  await ca.publication.round();
+  await ca.publication.publishDue();
   await eventually(async () => (await ca.crl('here')).number === 2n);
   const begun = performance.now();
   await ca.publication.stop();

@@ -1,6 +1,7 @@
+import type { ErrorCode } from '../../../api/error-codes.ts';
 import { canonicalJson } from '../../base/canonical-json.ts';
 import type { Clock } from '../../base/clock.ts';
-import { isKeyreeveError, KeyreeveError } from '../../base/errors.ts';
+import { KeyreeveError } from '../../base/errors.ts';
 import { Mutexes } from '../../base/mutex.ts';
 import { type About, serviceEntry } from '../../commands/commands.ts';
 import type { Step, Storage } from '../../storage/storage.ts';
@@ -19,6 +20,9 @@ const publishSecondsMax = 60;
 const stopSecondsMax = 5;
 /** A claim whose process died is due again after that; longer than any publication may take. */
 const claimSeconds = 120;
+/** How long a command waits for a CRL that another node is making. */
+const otherNodeSecondsMax = 20;
+const lookAgainMilliseconds = 200;
 
 export interface PublisherLog {
   info(fields: object, message: string): void;
@@ -60,8 +64,6 @@ export class CrlPublisher {
   readonly #retries: Retries;
   /** Versions with a publication of the schedule under way, however long it takes. */
   readonly #busy = new Set<string>();
-  /** Versions whose next CRL is made: what is stored of them does not say what it lacks. */
-  readonly #claimed = new Set<string>();
   readonly #running = new Set<Promise<void>>();
   #isStopped = false;
   #looking: Promise<void> | undefined;
@@ -138,13 +140,15 @@ export class CrlPublisher {
       if (state.dueAt === null || state.dueAt > clock.now() || gapLeft(state, clock.now()) > 0) {
         return;
       }
+      if (state.isClaimedElsewhere) return;
       const publication = await this.prepare(authority, own, state).catch((error: unknown) => {
-        if (!isKeyreeveError(error, 'key-destroyed')) throw error;
-        return undefined;
+        if (error instanceof KeyreeveError && causesOfNone.includes(error.code)) return error.code;
+        throw error;
       });
-      if (publication === undefined) {
+      // Another node was quicker: it publishes.
+      if (publication === 'conflict') return;
+      if (typeof publication === 'string') {
         await storage.commit({ steps: [this.#steps.end({ caId, version })], entries: [] });
-        this.#claimed.delete(slotOf({ caId, version }));
         return;
       }
       try {
@@ -166,7 +170,8 @@ export class CrlPublisher {
     version: number,
   ): Promise<{ own: AuthorityVersion; state: CrlState }> {
     const own = authorityVersion(authority, version);
-    const state = await this.store.state({ caId: authority.key.id, version });
+    const now = this.#options.clock.now();
+    const state = await this.store.state({ caId: authority.key.id, version }, now);
     if (own !== undefined && state !== undefined) return { own, state };
     throw new KeyreeveError(
       'not-found',
@@ -192,20 +197,17 @@ export class CrlPublisher {
     const { store } = this;
     requireSigning(authority, version, clock.now());
     const named = { caId: authority.key.id, version: version.version };
-    const claimedUntil = clock.now() + claimSeconds * 1000;
+    const now = clock.now();
+    const claimedUntil = now + claimSeconds * 1000;
     const abandon = async () => {
       // Due at once: what was revoked just before the claim is not known any more.
       const dueAgain = Math.min(state.dueAt ?? Infinity, clock.now());
       const steps = [this.#steps.unclaim(named, claimedUntil, dueAgain)];
       // Where this fails too, the claim itself makes the version due again, and counts until then.
-      await storage.commit({ steps, entries: [] }).then(
-        () => this.#claimed.delete(slotOf(named)),
-        () => undefined,
-      );
+      await storage.commit({ steps, entries: [] }).catch(() => undefined);
     };
-    this.#claimed.add(slotOf(named));
+    const claim = this.#steps.claim(named, { number: state.number, now, until: claimedUntil });
     try {
-      const claim = this.#steps.claim(named, state.number, claimedUntil);
       await storage.commit({ steps: [claim], entries: [] });
       const made = await makeCrl({ store, sign, clock }, authority, version, state);
       return { ...this.#publicationOf(authority, made, claimedUntil), abandon };
@@ -240,18 +242,31 @@ export class CrlPublisher {
 
   /** The CRL is in the database: tells who serves it. */
   published({ crl }: Pick<PreparedCrl, 'crl'>): void {
-    this.#claimed.delete(slotOf(crl));
     this.#retries.succeeded(slotOf(crl));
     this.#options.onPublished?.(crl);
   }
 
-  /** Whether everything that was revoked before this call is in the newest CRL. */
-  async isFresh(version: VersionOfCa): Promise<boolean> {
-    const slot = slotOf(version);
-    if (this.#claimed.has(slot) || this.#retries.isFailing(slot)) return false;
-    const state = await this.store.state(version);
-    if (state === undefined || this.#claimed.has(slot)) return false;
-    return !isPending(state, this.#options.clock.now());
+  /**
+   * The number of the newest CRL, where everything is in it that was revoked before this call, on
+   * whichever node; undefined where another one has to come first.
+   */
+  async freshNumber(version: VersionOfCa): Promise<number | undefined> {
+    if (this.#retries.isFailing(slotOf(version))) return undefined;
+    const now = this.#options.clock.now();
+    const state = await this.store.state(version, now);
+    if (state === undefined || state.isClaimed) return undefined;
+    return isPending(state, now) ? undefined : state.number;
+  }
+
+  /** Waits while another node makes the next CRL of a version; not for ever. */
+  async whenFree(version: VersionOfCa): Promise<void> {
+    const { clock } = this.#options;
+    const end = clock.monotonic() + otherNodeSecondsMax * 1000;
+    while (clock.monotonic() < end) {
+      const state = await this.store.state(version, clock.now());
+      if (state?.isClaimedElsewhere !== true) return;
+      await new Promise((resolve) => setTimeout(resolve, lookAgainMilliseconds));
+    }
   }
 
   /** Whether the last attempt failed. */
@@ -288,6 +303,9 @@ async function isLaterThan(seconds: number, work: Promise<void>): Promise<boolea
     clearTimeout(timer);
   }
 }
+
+/** Why there is nothing to publish here: the key is gone, or another node publishes. */
+const causesOfNone: readonly ErrorCode[] = ['key-destroyed', 'conflict'];
 
 const tooSlow = new KeyreeveError(
   'keystore-unavailable',

@@ -91,12 +91,13 @@ async function publish(
         }
         const { state } = await publisher.look(authority, version);
         const now = clock.now();
-        const newest = await parts.material.crl({ caId: key.id, version });
+        const newest = await parts.material.crl({ caId: key.id, version }, state.number);
         const left = gapLeft(state, now);
         if (left > 0 && newest !== undefined && !isPending(state, now)) {
           return { result: viewOf(newest), steps: [] };
         }
         if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
+        await publisher.whenFree({ caId: key.id, version });
         // Read again: the wait may have been long, and what came meanwhile is not to be lost.
         const current = (await parts.authorities.find(key.id)) ?? authority;
         const looked = await publisher.look(current, version);

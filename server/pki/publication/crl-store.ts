@@ -23,6 +23,10 @@ export interface Crl {
 /** What `ca_version` says of the CRLs of a version. */
 export interface CrlState extends CrlTimes {
   readonly number: number;
+  /** The next one is being made: what is stored does not say what it lacks. */
+  readonly isClaimed: boolean;
+  /** Another node makes it. */
+  readonly isClaimedElsewhere: boolean;
 }
 
 export interface VersionOfCa {
@@ -53,15 +57,25 @@ export class CrlStore {
   }
 
   /** Undefined where there is no such version. */
-  async state({ caId, version }: VersionOfCa): Promise<CrlState | undefined> {
+  async state({ caId, version }: VersionOfCa, now: number): Promise<CrlState | undefined> {
     const row = await this.#storage.db
       .selectFrom('ca_version')
-      .select(['crl_number', 'crl_due_at', 'crl_published_at'])
+      .select([
+        ...(['crl_number', 'crl_due_at', 'crl_published_at', 'crl_claimed_by'] as const),
+        'crl_claimed_until',
+      ])
       .where('key_id', '=', caId)
       .where('version', '=', version)
       .executeTakeFirst();
     if (row === undefined) return undefined;
-    return { number: row.crl_number, dueAt: row.crl_due_at, publishedAt: row.crl_published_at };
+    const isElsewhere = row.crl_claimed_by !== this.#storage.nodeId;
+    return {
+      number: row.crl_number,
+      dueAt: row.crl_due_at,
+      publishedAt: row.crl_published_at,
+      isClaimed: row.crl_claimed_by !== null,
+      isClaimedElsewhere: isElsewhere && (row.crl_claimed_until ?? 0) > now,
+    };
   }
 
   /** Versions that have to publish, the longest overdue first. */
@@ -77,6 +91,13 @@ export class CrlStore {
       ])
       .where('ca_version.crl_due_at', '<=', now)
       .where('ca.state', '=', 'active')
+      .where((expression) =>
+        expression.or([
+          expression('crl_claimed_until', 'is', null),
+          expression('crl_claimed_until', '<=', now),
+          expression('crl_claimed_by', '=', this.#storage.nodeId),
+        ]),
+      )
       .orderBy('ca_version.crl_due_at')
       .limit(dueVersionsMax)
       .execute();
@@ -196,36 +217,17 @@ export class CrlStore {
     return { der: row.der, notBefore: row.not_before, notAfter: row.not_after };
   }
 
-  /** Every version with the times of its newest CRL, for the start. */
-  async all(): Promise<
-    readonly (VersionOfCa & CrlTimes & { thisUpdate: number | null; settingsJson: string })[]
-  > {
+  /** The versions whose next CRL is being made, each with the node that makes it. */
+  async claimed(): Promise<(VersionOfCa & { readonly nodeId: string })[]> {
     const rows = await this.#storage.db
       .selectFrom('ca_version')
-      .innerJoin('ca', 'ca.key_id', 'ca_version.key_id')
-      .leftJoin('crl', (join) =>
-        join
-          .onRef('crl.key_id', '=', 'ca_version.key_id')
-          .onRef('crl.version', '=', 'ca_version.version')
-          .onRef('crl.number', '=', 'ca_version.crl_number'),
-      )
-      .select([
-        'ca_version.key_id',
-        'ca_version.version',
-        'ca_version.crl_due_at',
-        'ca_version.crl_published_at',
-        'crl.this_update',
-        'ca.settings_json',
-      ])
-      .where('ca.state', '=', 'active')
+      .select(['key_id', 'version', 'crl_claimed_by'])
+      .where('crl_claimed_by', 'is not', null)
       .execute();
     return rows.map((row) => ({
       caId: row.key_id,
       version: row.version,
-      dueAt: row.crl_due_at,
-      publishedAt: row.crl_published_at,
-      thisUpdate: row.this_update,
-      settingsJson: row.settings_json,
+      nodeId: row.crl_claimed_by!,
     }));
   }
 

@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
+import type { IsOrphan } from '../../commands/commands.ts';
 import type { Step, Storage } from '../../storage/storage.ts';
 import { type Authority, authorityVersion } from '../authority.ts';
 import { CrlSteps } from './crl-steps.ts';
 import { type CrlStore, type PublicVersion, slotOf } from './crl-store.ts';
-import { nextDueAt } from './crl-timing.ts';
 import { issues } from './make-crl.ts';
 
 export interface DueAgainOptions {
@@ -26,18 +26,12 @@ export class DueAgain {
     this.#steps = new CrlSteps(options.storage);
   }
 
-  /**
-   * At the start: what a stop cut short is due at once. Known by a time that is none of those which
-   * a publication leaves.
-   */
-  async cutShort(): Promise<void> {
+  /** What the end of a node cut short is due at once. */
+  async cutShort(isOrphan: IsOrphan): Promise<void> {
     const { clock, store } = this.#options;
     const now = clock.now();
-    const left = (await store.all()).filter(({ dueAt, thisUpdate, settingsJson }) => {
-      if (dueAt === null || dueAt <= now) return false;
-      return thisUpdate === null || dueAt !== nextDueAt(thisUpdate, JSON.parse(settingsJson));
-    });
-    await this.#write(left.map((version) => this.#steps.makeDue(version, now)));
+    const left = (await store.claimed()).filter(({ nodeId }) => isOrphan(nodeId));
+    await this.#write(left.map((one) => this.#steps.unclaimOf(one.nodeId, one, now)));
   }
 
   /** Versions that had published their last CRL and issue again, since they were renewed. */

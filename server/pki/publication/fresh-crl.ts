@@ -53,7 +53,8 @@ export class FreshCrls {
   }
 
   async #ifFresh(version: VersionOfCa): Promise<Crl | undefined> {
-    return (await this.#publisher.isFresh(version)) ? this.#material.crl(version) : undefined;
+    const number = await this.#publisher.freshNumber(version);
+    return number === undefined ? undefined : this.#material.crl(version, number);
   }
 }
 

@@ -32,10 +32,13 @@ export class PublicMaterial {
     return this.#crlFiles.get(path) ?? this.#certificates.get(path);
   }
 
-  /** The newest CRL of a version; undefined before its first. */
-  async crl(version: VersionOfCa): Promise<Crl | undefined> {
+  /**
+   * The newest CRL of a version, not older than `number`, which another node may have published just
+   * now; undefined before its first.
+   */
+  async crl(version: VersionOfCa, number = 0): Promise<Crl | undefined> {
     const known = this.#crls.get(slotOf(version));
-    if (known !== undefined) return known;
+    if (known !== undefined && known.number >= number) return known;
     const crl = await this.#store.newest(version);
     if (crl !== undefined) this.published(crl);
     return this.#crls.get(slotOf(version));

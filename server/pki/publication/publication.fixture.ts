@@ -49,8 +49,10 @@ export async function openTestPublication(
     clocked,
     /** A round of the schedule, to its end. */
     round: async () => {
-      await publication.round();
+      const rounds = await Promise.allSettled([publication.refresh(), publication.publishDue()]);
       await publication.idle();
+      const failed = rounds.find(({ status }) => status === 'rejected');
+      if (failed?.status === 'rejected') throw failed.reason;
     },
     /** The newest CRL as anybody gets it. */
     crl: async (ca: string, query: object = {}): Promise<Crl> => {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Handlers } from '../../base/handler.ts';
 import type { PublicFile } from '../../base/public-file.ts';
-import type { Commands } from '../../commands/commands.ts';
+import type { Commands, IsOrphan } from '../../commands/commands.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Authorities } from '../authorities/authorities.ts';
 import { CrlPublisher, type PublisherLog } from './crl-publisher.ts';
@@ -65,21 +65,26 @@ export class Publication {
     this.#fresh = new FreshCrls(this.#publisher, this.#material, options.freshWaitSeconds);
   }
 
-  /** Reads what is served, and finds what a stop cut short: before anybody is let in. */
+  /** Reads what is served: before anybody is let in. */
   async start(): Promise<void> {
-    await this.#dueAgain.cutShort();
     await this.#refresh();
   }
 
-  /** One round: what is due is begun, what has changed is served. For the schedule, each second. */
-  async round(): Promise<void> {
-    // What cannot be read of one CA keeps no other from publishing; the next round tries again.
-    const [refreshed] = await Promise.allSettled([
-      this.#refresh(),
-      this.#catchUp(),
-      this.#publisher.publishDue(),
-    ]);
+  /** Makes due at once what nodes that are gone have begun and not published. */
+  cutShort(isOrphan: IsOrphan): Promise<void> {
+    return this.#dueAgain.cutShort(isOrphan);
+  }
+
+  /** What has changed is served from here on: on each node, each second. */
+  async refresh(): Promise<void> {
+    // What cannot be read of one CA keeps no other from being served; the next round tries again.
+    const [refreshed] = await Promise.allSettled([this.#refresh(), this.#catchUp()]);
     if (refreshed.status === 'rejected') throw refreshed.reason;
+  }
+
+  /** Begins to publish what is due: on one node of all, each second. */
+  publishDue(): Promise<void> {
+    return this.#publisher.publishDue();
   }
 
   /** Something was revoked, or a CA was made: its CRL is made without waiting for the next round. */

@@ -8,6 +8,8 @@ import { generalNames, issueCaCertificate, issueServerCertificate } from './issu
 import { type ServerIdentity, spkiDigest, type TlsSealer, TlsStore } from './tls-store.ts';
 
 export { certificateNames } from './certificate-names.ts';
+export { openTicketKeys } from './ticket-keys.ts';
+export { createTlsExpiry } from './tls-expiry.ts';
 
 const caValidityDays = 10 * 365;
 const serverValidityDays = 90;

@@ -8,17 +8,18 @@ import { startSoftHsm, type TestSoftHsm } from '../../../test/softhsm.ts';
 import { requireProgram } from '../../../test/tools.ts';
 import { systemClock } from '../../base/clock.ts';
 import { KeyreeveError } from '../../base/errors.ts';
+import type { Gate } from '../../commands/commands.ts';
 import { createPkcs11Keystore } from '../../keystores/pkcs11/pkcs11.ts';
 import { makeOpensslCa, type OpensslCa, openTestTakeover } from './takeover.fixture.ts';
 
 /** An installation with a SoftHSM2 token as the keystore `hsm`, or undefined: skipped by name. */
-async function openWithToken(t: TestContext) {
+async function openWithToken(t: TestContext, options: { gate?: Gate } = {}) {
   const openssl = requireProgram(t, 'openssl');
   const hsm = openssl === undefined ? undefined : startSoftHsm(t);
   if (openssl === undefined || hsm === undefined) return undefined;
   const log = pino({ level: 'silent' });
   const keystore = createPkcs11Keystore({ name: 'hsm', uri: hsm.uri, log, clock: systemClock });
-  const installation = await openTestTakeover({ furtherKeystores: [keystore] });
+  const installation = await openTestTakeover({ furtherKeystores: [keystore], ...options });
   t.after(async () => {
     await installation[Symbol.asyncDispose]();
     await keystore.stop();
@@ -100,13 +101,21 @@ function putIn(hsm: TestSoftHsm, old: OpensslCa, label: string, id: string): voi
 }
 
 test('a CA whose key lies in a token is taken over in place', async (t) => {
-  const test = await openWithToken(t);
+  const deeds: string[] = [];
+  const test = await openWithToken(t, {
+    gate: async (_caller, { action, also = [] }) => {
+      if (action === 'ca.import') deeds.push(...also.map((one) => one.action));
+      return undefined;
+    },
+  });
   if (test === undefined) return;
   const old = makeOpensslCa(t, test.openssl);
   putIn(test.hsm, old, 'old ca', '0e');
   const certificate = old.certificate();
   const place = { keystore: 'hsm', object: 'old ca' };
   await test.importCa('old', { certificate, ...place });
+  // Rules for keys that are taken over hold it, too.
+  assert.deepEqual(deeds, ['key.adopt']);
   const key = (await test.keys.store.find('old'))!;
   assert.deepEqual([key.versions[0]?.origin, key.policy.recovery], ['adopted', 'none']);
   await test.finish('old', 0, 0);

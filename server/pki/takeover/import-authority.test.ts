@@ -34,7 +34,7 @@ test('a CA that comes in signs and publishes nothing before the take-over is end
   const view = await test.importCa('old', body(old, { crlNumber: '2A' }));
   assert.equal(view.versions[0]!.crlNumber, 0x2a);
   assert.equal(view.versions[0]!.crlDueAt, null);
-  await test.pki.round();
+  await test.pki.publishDue();
   old.issue(['/CN=x']);
   const params = { ca: 'old' };
   await assert.rejects(test.ask('crl.get', { params }), { code: 'crl-unavailable' });

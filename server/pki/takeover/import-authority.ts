@@ -3,6 +3,7 @@ import type { CaView } from '../../../api/routes/authorities.ts';
 import { canonicalJson, type Json } from '../../base/canonical-json.ts';
 import { KeyreeveError } from '../../base/errors.ts';
 import type { Call } from '../../base/handler.ts';
+import type { Command } from '../../commands/commands.ts';
 import {
   draftKey,
   folderOf,
@@ -11,6 +12,7 @@ import {
   makeFirstVersion,
   makingDetail,
   makingIntent,
+  newAttempt,
   notAdopted,
   refuseAdopted,
   refuseSystemFolder,
@@ -56,11 +58,14 @@ export async function importAuthority(
   const keystore = await commands.prepare(caller, 'ca.import', async () =>
     keys.keystores.named(key.keystore),
   );
-  const intent = adopted === undefined ? makingIntent(keystore, key, importedVersion) : undefined;
+  const attempt = newAttempt();
+  const intent =
+    adopted === undefined ? makingIntent(keystore, key, importedVersion, attempt) : undefined;
   let undo: () => Promise<void> = async () => undefined;
   return commands.run(caller, {
     action: 'ca.import',
     resource: resourceOf(key),
+    also: alsoDone(key, parent, adopted),
     about,
     input: withoutSecrets(body),
     idempotencyKey: call.idempotencyKey,
@@ -84,6 +89,7 @@ export async function importAuthority(
           material: adopted ?? (await readKey(body, found)),
           origin: adopted === undefined ? 'imported' : 'adopted',
           activatesAt: found.certificate.notBefore,
+          attempt,
         },
         now,
       );
@@ -110,6 +116,20 @@ export async function importAuthority(
     },
     undo: () => undo(),
   });
+}
+
+/** What approval rules look at beside: whatever it takes the right to. */
+function alsoDone(
+  key: KeyDraft,
+  parent: Authority | undefined,
+  adopted: AdoptedKey | undefined,
+): NonNullable<Command<unknown>['also']> {
+  return [
+    ...(adopted === undefined ? [] : [{ action: 'key.adopt', resource: resourceOf(key) } as const]),
+    ...(parent === undefined
+      ? []
+      : [{ action: 'ca.import', resource: resourceOf(parent.key) } as const]),
+  ];
 }
 
 interface Prepared {

@@ -20,7 +20,8 @@ export async function openTestTakeover(options: TestKeysOptions = {}) {
     isClockUnsafe: () => false,
   });
   const handlers = pki.handlers(commands);
-  await pki.settle();
+  await pki.settle(() => true);
+  await pki.start();
   const ask = askOf(handlers, test.caller);
   return {
     ...test,
@@ -36,7 +37,7 @@ export async function openTestTakeover(options: TestKeysOptions = {}) {
     /** The newest CRL, once there is one of that number. */
     crl: async (ca: string, number: number): Promise<Buffer> => {
       for (let tries = 0; tries < 200; tries++) {
-        await pki.round();
+        await pki.publishDue();
         const view = await ask('ca.show', { params: { ca } });
         if (view.versions.at(-1)!.crlNumber >= number) break;
         await wait(20);

@@ -43,6 +43,22 @@ const statements = [
       "created_by" TEXT NOT NULL, "delivered_at" BIGINT, "failed_at" BIGINT, "reason" TEXT,
       "revision" BIGINT NOT NULL)`,
   `CREATE INDEX "outbox_by_topic" ON "outbox" ("topic", "id") WHERE "delivered_at" IS NULL`,
+  // What people were told of once: that a key is due, and that a certificate of a CA ends.
+  `ALTER TABLE "key" ADD COLUMN "rotation_told" BIGINT`,
+  `ALTER TABLE "ca_version" ADD COLUMN "expiry_told" BIGINT`,
+  // What every node keeps a note of outside the database: restoring a backup replays it.
+  `CREATE TABLE "tombstone" (
+      "key_id" TEXT NOT NULL PRIMARY KEY, "key_name" TEXT NOT NULL, "destroyed_at" BIGINT NOT NULL)`,
+  `CREATE INDEX "tombstone_by_time" ON "tombstone" ("destroyed_at")`,
+  // Who makes the next CRL of a version, and until when nobody else begins one.
+  `ALTER TABLE "ca_version" ADD COLUMN "crl_claimed_by" TEXT`,
+  `ALTER TABLE "ca_version" ADD COLUMN "crl_claimed_until" BIGINT`,
+  // The subject as names are compared; null for CAs of before.
+  `ALTER TABLE "ca" ADD COLUMN "subject_folded" TEXT`,
+  `CREATE UNIQUE INDEX "ca_by_subject_folded" ON "ca" ("subject_folded")`,
+  // Of a million keys, those of a purpose in the order of their names, and those that are gone.
+  `CREATE INDEX "key_by_purpose" ON "key" ("purpose", "name")`,
+  `CREATE INDEX "key_version_destroyed" ON "key_version" ("key_id") WHERE "state" = 'destroyed'`,
   // Who has access to what lies in a keystore is reviewed at times.
   `ALTER TABLE "keystore" ADD COLUMN "reviewed_at" BIGINT`,
   `ALTER TABLE "keystore" ADD COLUMN "reviewed_by" TEXT`,
