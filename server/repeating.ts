@@ -12,7 +12,7 @@ import type { StoreKeys } from './keystores/keystores.ts';
 import { createTlsExpiry, type Pki, type SystemTls } from './pki/pki.ts';
 import { createTombstones } from './recovery/recovery.ts';
 import { Schedule, type Timer } from './schedule/schedule.ts';
-import { fenceStep, pruneOutbox, type Storage } from './storage/storage.ts';
+import { fenceStep, type Storage } from './storage/storage.ts';
 
 /** How often everything is looked at; what is due when: docs/schedule.md. */
 const alertSeconds = 1;
@@ -28,9 +28,6 @@ const expirySeconds = 3600;
 const purgingSeconds = 3600;
 const renewalSeconds = 3600;
 const checkpointSeconds = 60;
-const pruningSeconds = 3600;
-/** Messages are kept so long after they were delivered: whoever asks where one went finds it. */
-const deliveredKeptSeconds = 7 * 24 * 60 * 60;
 
 export interface RepeatingOptions {
   readonly storage: Storage;
@@ -100,16 +97,13 @@ function repeatOnEachNode(schedule: Schedule, options: RepeatingOptions): void {
 
 /** What one node does for all. */
 function repeatOnOneNode(schedule: Schedule, options: RepeatingOptions): void {
-  const { storage, clock, access, commands, pki } = options;
+  const { storage, access, commands, pki } = options;
   const once = inTime(schedule, options);
   once('forgetting what expired', cleaningSeconds, () =>
     storage.commit({ steps: [...access.expired(), commands.expired()], entries: [] }),
   );
   once('expiring approvals', approvalSeconds, () => options.approvals.expire());
   schedule.once('delivering alerts', alertSeconds, () => options.alerts.round());
-  once('forgetting delivered messages', pruningSeconds, () =>
-    pruneOutbox(storage, clock.now() - deliveredKeptSeconds * 1000),
-  );
   once('publishing CRLs', publishingSeconds, () => pki.publishDue());
   once('forgetting expired certificates', purgingSeconds, () => pki.purge());
   once('looking for overdue reviews', expirySeconds, async (lease) => {

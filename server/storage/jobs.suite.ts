@@ -1,20 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Clock } from '../base/clock.ts';
-import { addMeta, entry, metaNames, openAt } from './storage.fixture.ts';
+import { addMeta, entry, metaNames } from './storage.fixture.ts';
 import { freshStorage, hasCode, type SuiteEngine } from './storage.suite.ts';
-import {
-  acquireLease,
-  claimOutbox,
-  deliveredStep,
-  failedStep,
-  fenceStep,
-  pruneOutbox,
-  releaseLease,
-  renewLease,
-  retryDelaySeconds,
-  type Storage,
-} from './storage.ts';
+import { acquireLease, fenceStep, releaseLease, renewLease } from './storage.ts';
 
 const snapshotLimit = 4;
 const ttlSeconds = 10;
@@ -31,11 +20,10 @@ function handClock(): Clock & { advance(seconds: number): void } {
   };
 }
 
-/** What is built on commits: leases, the outbox, snapshots. */
+/** What is built on commits: leases, snapshots. */
 export function jobsSuite(engine: SuiteEngine): void {
   const name = (rule: string) => `${engine.name}: ${rule}`;
   leaseRules(engine, name);
-  outboxRules(engine, name);
   snapshotRules(engine, name);
 }
 
@@ -85,68 +73,6 @@ function leaseRules(engine: SuiteEngine, name: (rule: string) => string): void {
     await acquireLease(storage, 'job', 'bob', ttlSeconds, clock);
     await assert.rejects(storage.commit(work('lost')), hasCode('conflict'));
     assert.equal((await metaNames(storage)).includes('lost'), false);
-  });
-}
-
-function outboxRules(engine: SuiteEngine, name: (rule: string) => string): void {
-  const send = (storage: Storage, payload: string) =>
-    storage.commit({ steps: [], entries: [], outbox: [{ topic: 'webhook', payload }] });
-
-  test(name('a message is claimed once, and comes back when it is not settled'), async (t) => {
-    const clock = handClock();
-    const storage = await openAt(engine.place(), { clock });
-    t.after(() => storage.close());
-    for (const payload of ['1', '2', '3']) await send(storage, payload);
-    assert.deepEqual(await claimOutbox(storage, 'mail', 10, 60, clock), []);
-    const claims = await Promise.all(
-      Array.from({ length: 4 }, () => claimOutbox(storage, 'webhook', 2, 60, clock)),
-    );
-    const claimed = claims.flat().map(({ payload }) => payload);
-    assert.equal(new Set(claimed).size, claimed.length, 'a message was claimed twice');
-    assert.ok(claimed.includes('1') && claimed.includes('2'));
-    clock.advance(60);
-    const again = await claimOutbox(storage, 'webhook', 10, 60, clock);
-    assert.deepEqual(
-      again.map(({ payload }) => payload),
-      ['1', '2', '3'],
-    );
-    const late = claims.flat().find(({ payload }) => payload === '1')!;
-    await assert.rejects(
-      storage.commit({ steps: [deliveredStep(storage, late, clock)], entries: [] }),
-      hasCode('conflict'),
-    );
-  });
-
-  test(name('a delivered message is done, a failed one is tried again later'), async (t) => {
-    const clock = handClock();
-    const storage = await openAt(engine.place(), { clock });
-    t.after(() => storage.close());
-    await send(storage, 'delivered');
-    await send(storage, 'failed');
-    const [delivered, failed] = await claimOutbox(storage, 'webhook', 10, 60, clock);
-    await storage.commit({
-      steps: [deliveredStep(storage, delivered!, clock)],
-      entries: [entry()],
-    });
-    await storage.commit({ steps: [failedStep(storage, failed!, clock)], entries: [entry()] });
-    clock.advance(retryDelaySeconds(1) - 0.001);
-    assert.deepEqual(await claimOutbox(storage, 'webhook', 10, 60, clock), []);
-    clock.advance(0.001);
-    const retried = await claimOutbox(storage, 'webhook', 10, 60, clock);
-    assert.deepEqual(
-      retried.map(({ payload }) => payload),
-      ['failed'],
-    );
-    await pruneOutbox(storage, clock.now());
-    const left = await storage.db.selectFrom('outbox').select('payload_json').execute();
-    assert.deepEqual(
-      left.map((row) => row.payload_json),
-      ['failed'],
-    );
-  });
-
-  test(name('the pause between attempts doubles up to an hour'), () => {
-    assert.deepEqual([1, 2, 3, 11, 12, 100].map(retryDelaySeconds), [2, 4, 8, 2048, 3600, 3600]);
   });
 }
 

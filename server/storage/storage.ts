@@ -17,14 +17,6 @@ export type {
 export { underLease } from './held-lease.ts';
 export { acquireLease, fenceStep, type Lease, releaseLease, renewLease } from './lease.ts';
 export { type Migration, migrations } from './migrations/migrations.ts';
-export {
-  claimOutbox,
-  deliveredStep,
-  failedStep,
-  type OutboxRow,
-  pruneOutbox,
-  retryDelaySeconds,
-} from './outbox.ts';
 export { aboveTerm, type Schema, type TableName, tableNames } from './schema.ts';
 
 const defaultCommitTimeoutSeconds = 5;

@@ -116,6 +116,9 @@ test('two nodes start at the same time on an empty database, and one makes what 
   const [one, other] = await Promise.all([a.call('status'), b.call('status')]);
   assert.equal(one.installation, other.installation);
   assert.equal(one.rootKey.fingerprint, other.rootKey.fingerprint);
+  assert.equal(one.nodes.length, 2);
+  const own = (status: typeof one) => status.nodes.find(({ isThis }) => isThis)?.id;
+  assert.notEqual(own(one), own(other));
   const count = (table: string) => server!.sql('nodes', `SELECT count(*) FROM "${table}"`);
   assert.deepEqual(['store_key', 'key', 'log_key', 'tree'].map(count), ['1', '1', '1', '1']);
   // Whoever trusts the one CA is served by either node, each with a certificate of its own.

@@ -44,24 +44,6 @@ before(async () => {
   };
 });
 
-test('two nodes that start at once on an empty database serve it together', async (t) => {
-  if (cluster === undefined) return skip(t, 'PostgreSQL is not here');
-  const { nodes, login } = cluster;
-  const clients = nodes.map(({ url }) => login.at(url));
-  const seen = await Promise.all(clients.map((client) => client.call('status')));
-  assert.equal(seen[0]!.installation, seen[1]!.installation);
-  assert.deepEqual(
-    seen[0]!.nodes.map(({ id }) => id),
-    seen[1]!.nodes.map(({ id }) => id),
-  );
-  assert.equal(seen[0]!.nodes.length, 2);
-  assert.notEqual(
-    seen[0]!.nodes.find(({ isThis }) => isThis)?.id,
-    seen[1]!.nodes.find(({ isThis }) => isThis)?.id,
-  );
-  assert.equal((await clients[1]!.call('audit.verify', { body: {} })).ok, true);
-});
-
 test('a token that one node revoked is refused by the other within a second, awake or frozen', async (t) => {
   if (cluster === undefined) return skip(t, 'PostgreSQL is not here');
   const { nodes, login } = cluster;
