@@ -27,7 +27,7 @@ import {
   sealLocation,
   whereRootKeyIs,
 } from './keystores/keystores.ts';
-import { type Storage, underLease } from './storage/storage.ts';
+import { type Storage, underLease, withCommit } from './storage/storage.ts';
 
 /** How long a node waits for another one that makes the root key: a token takes its time. */
 const firstStartSeconds = 120;
@@ -209,25 +209,8 @@ export async function seedCurrentKey(config: Config, keys: Keys, log: Logger): P
  * future would bar every later start.
  */
 export function withTrustedClock(storage: Storage, guard: ClockGuard): Storage {
-  return {
-    dialect: storage.dialect,
-    get nodeId() {
-      return storage.nodeId;
-    },
-    renewNodeId: () => storage.renewNodeId(),
-    db: storage.db,
-    get epoch() {
-      return storage.epoch;
-    },
-    epochAge: () => storage.epochAge(),
-    refreshEpoch: () => storage.refreshEpoch(),
-    commit: async (write) => {
-      if (write.entries.length > 0) guard.require();
-      return storage.commit(write);
-    },
-    onEpoch: (listener) => storage.onEpoch(listener),
-    snapshot: (use) => storage.snapshot(use),
-    health: () => storage.health(),
-    close: () => storage.close(),
-  };
+  return withCommit(storage, async (write) => {
+    if (write.entries.length > 0) guard.require();
+    return storage.commit(write);
+  });
 }

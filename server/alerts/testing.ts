@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import type { EntryDraft } from '../../api/entry.ts';
 import type { BodyOf } from '../../api/route.ts';
 import type { Routes } from '../../api/routes.ts';
+import { TestClock } from '../../test/test-clock.ts';
 import { entryEncoder } from '../audit/audit.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
 import { formatTime } from '../base/clock.ts';
@@ -19,21 +20,9 @@ import { waitingAlerts } from './queue.ts';
 import { createTargetHandlers } from './target-handlers.ts';
 import { withAlerts } from './with-alerts.ts';
 
-export const installationId = 'ins_aaaaaaaaaaaaaaaaaaaaaaaaaa';
+export { TestClock };
 
-/** A clock that tests move. */
-export class TestClock {
-  wall = Date.UTC(2030, 0, 1);
-  now(): number {
-    return this.wall;
-  }
-  monotonic(): number {
-    return this.wall;
-  }
-  advance(seconds: number): void {
-    this.wall += seconds * 1000;
-  }
-}
+export const installationId = 'ins_aaaaaaaaaaaaaaaaaaaaaaaaaa';
 
 export interface TestAlertsOptions {
   /** PostgreSQL instead of SQLite. */

@@ -1,6 +1,6 @@
 import type { EntryDraft } from '../../api/entry.ts';
 import type { Clock } from '../base/clock.ts';
-import type { OutboxDraft, Storage, Write } from '../storage/storage.ts';
+import { type OutboxDraft, type Storage, type Write, withCommit } from '../storage/storage.ts';
 import { alertFrom, alertOf, isRefusal, type PendingAlert } from './alert-entries.ts';
 import { alertTopic } from './queue.ts';
 import { Refusals } from './refusals.ts';
@@ -18,24 +18,9 @@ export function withAlerts(storage: Storage, clock: Clock): Storage {
     if (alerts.length === 0 || !(await isAnybodyTold())) return storage.commit(write);
     return storage.commit({ ...write, outbox: [...(write.outbox ?? []), ...alerts.map(draft)] });
   };
-  return {
-    dialect: storage.dialect,
-    get nodeId() {
-      return storage.nodeId;
-    },
-    renewNodeId: () => storage.renewNodeId(),
-    db: storage.db,
-    get epoch() {
-      return storage.epoch;
-    },
-    epochAge: () => storage.epochAge(),
-    refreshEpoch: () => storage.refreshEpoch(),
-    commit: (write) => (isQuiet(write.entries) ? storage.commit(write) : commitWithAlerts(write)),
-    onEpoch: (listener) => storage.onEpoch(listener),
-    snapshot: (use) => storage.snapshot(use),
-    health: () => storage.health(),
-    close: () => storage.close(),
-  };
+  return withCommit(storage, (write) =>
+    isQuiet(write.entries) ? storage.commit(write) : commitWithAlerts(write),
+  );
 }
 
 /** The one check that the hot path pays. */

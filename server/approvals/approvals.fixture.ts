@@ -1,4 +1,5 @@
 /** What the tests of approvals share: people, keys and rules over a real database. */
+
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,10 +8,10 @@ import type { EntryDraft } from '../../api/entry.ts';
 import type { ResponseOf, RouteDefinition } from '../../api/route.ts';
 import type { ApprovalRule, ApprovalView } from '../../api/routes/approvals.ts';
 import { type RouteId, type Routes, routes } from '../../api/routes.ts';
+import { TestClock } from '../../test/test-clock.ts';
 import { createAccess, createLoginCode } from '../access/access.ts';
 import { ApprovalPendingError } from '../base/approval-pending.ts';
 import type { Caller, CommandRequest } from '../base/caller.ts';
-import type { Clock } from '../base/clock.ts';
 import { KeyreeveError } from '../base/errors.ts';
 import { Commands } from '../commands/commands.ts';
 import { createKeyHandlers, Keys } from '../keys/keys.ts';
@@ -23,18 +24,7 @@ import {
 import { openStorage, type Storage, type Write } from '../storage/storage.ts';
 import { createApprovals } from './approvals.ts';
 
-export class TestClock implements Clock {
-  wall = Date.UTC(2030, 0, 1);
-  now(): number {
-    return this.wall;
-  }
-  monotonic(): number {
-    return this.wall;
-  }
-  advance(seconds: number): void {
-    this.wall += seconds * 1000;
-  }
-}
+export { TestClock };
 
 export type Ask = Partial<Pick<CommandRequest, 'approvalId' | 'breakGlass'>> & {
   readonly params?: object;

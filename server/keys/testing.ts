@@ -8,9 +8,9 @@ import { keyCreateBody, type keyRoutes } from '../../api/routes/keys.ts';
 import type { useRoutes } from '../../api/routes/use.ts';
 import type { Routes } from '../../api/routes.ts';
 import type { StorageTable } from '../../api/storage-classes.ts';
+import { TestClock } from '../../test/test-clock.ts';
 import { entryEncoder } from '../audit/audit.ts';
 import type { Authorise, Caller } from '../base/caller.ts';
-import type { Clock } from '../base/clock.ts';
 import { Commands, type Gate } from '../commands/commands.ts';
 import {
   createFileKeystore,
@@ -22,21 +22,9 @@ import {
 import { openStorage, type Storage } from '../storage/storage.ts';
 import { createKeyHandlers, createUse, Keys, type KeysOptions } from './keys.ts';
 
-type KeyRoute = keyof typeof keyRoutes | keyof typeof useRoutes;
+export { TestClock };
 
-/** A clock that tests move. */
-export class TestClock implements Clock {
-  wall = Date.UTC(2030, 0, 1);
-  now(): number {
-    return this.wall;
-  }
-  monotonic(): number {
-    return this.wall;
-  }
-  advance(seconds: number): void {
-    this.wall += seconds * 1000;
-  }
-}
+type KeyRoute = keyof typeof keyRoutes | keyof typeof useRoutes;
 
 export interface TestKeysOptions {
   readonly folder?: string;

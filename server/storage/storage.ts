@@ -18,6 +18,7 @@ export { underLease } from './held-lease.ts';
 export { acquireLease, fenceStep, type Lease, releaseLease, renewLease } from './lease.ts';
 export { type Migration, migrations } from './migrations/migrations.ts';
 export { aboveTerm, type Schema, type TableName, tableNames } from './schema.ts';
+export { withCommit } from './with-commit.ts';
 
 const defaultCommitTimeoutSeconds = 5;
 

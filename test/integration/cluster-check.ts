@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { KeyView } from '../../api/routes/keys.ts';
 import type { ApiClient } from '../../client/api-client.ts';
 import { eventually } from '../eventually.ts';
+import { pages } from '../pages.ts';
 import { commandLine } from '../service.ts';
 import { findProgram, tryRun } from '../tools.ts';
 import type { Cluster } from './cluster.ts';
@@ -208,17 +209,4 @@ async function exportProblems(
 
 function keysOf(client: ApiClient): Promise<KeyView[]> {
   return pages((after) => insist(client, 'key.list', { query: { limit: pageItems, after } }));
-}
-
-async function pages<Item>(
-  read: (after: string | undefined) => Promise<{ items: Item[]; next: string | null }>,
-): Promise<Item[]> {
-  const items: Item[] = [];
-  let after: string | undefined;
-  for (;;) {
-    const page = await read(after);
-    items.push(...page.items);
-    if (page.next === null) return items;
-    after = page.next;
-  }
 }

@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test';
 import type { Cluster, ClusterNode } from './cluster.ts';
 import { callers, insist, pause, sharedKey } from './cluster-load.ts';
 import type { ClusterModel } from './cluster-model.ts';
-import { type CredentialMaker, revoke, Witnesses } from './cluster-witness.ts';
+import { type CredentialMaker, problemsOf, revoke, Witnesses } from './cluster-witness.ts';
 
 const frozenMilliseconds = 6000;
 const cutMilliseconds = 4000;
@@ -40,7 +40,9 @@ export const events = {
       await pause(frozenMilliseconds / 4);
       await revokeAll();
       await pause((frozenMilliseconds * 3) / 4);
+      const wokeAt = performance.now();
       node.wake();
+      return { node, wokeAt };
     });
   },
   'a node cut off from the database': (stage) => {
@@ -50,6 +52,7 @@ export const events = {
       await revokeAll();
       await pause(cutMilliseconds);
       node.heal();
+      return undefined;
     });
   },
   'a node restarted as for an upgrade': async (stage) => {
@@ -106,7 +109,7 @@ export async function happen(stage: Stage, name: EventName): Promise<void> {
 async function withRevocations(
   { cluster, model, credentials, honoured }: Stage,
   away: readonly ClusterNode[],
-  event: (revokeAll: () => Promise<void>) => Promise<unknown>,
+  event: (revokeAll: () => Promise<void>) => Promise<Parameters<typeof problemsOf>[1]>,
 ): Promise<void> {
   const living = cluster.nodes.filter((node) => !away.includes(node));
   const made = [await credentials.token(), await credentials.certificate()];
@@ -125,13 +128,12 @@ async function withRevocations(
       }),
     ]);
   };
-  await event(revokeAll);
+  const frozen = await event(revokeAll);
   if (watched.some(({ at }) => at === 0)) await revokeAll();
-  for (const { witnesses, at } of watched) {
-    const { problems, longest } = await witnesses.end(at);
-    model.problems.push(...problems);
-    honoured.push(longest);
-  }
+  const seen = await Promise.all(watched.map(({ witnesses, at }) => witnesses.end(at)));
+  const { problems, longest } = problemsOf(seen.flat(), frozen);
+  model.problems.push(...problems);
+  honoured.push(longest);
 }
 
 /** Callers at all living nodes who saw the same version rotate at once: that makes one version. */

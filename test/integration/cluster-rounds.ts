@@ -85,7 +85,7 @@ function figuresOf({ model, honoured }: Stage): string {
     `${model.keys.size} keys, ${model.signatures.length} signatures, ${model.ciphertexts.length} ciphertexts`,
     `${model.certificates.size} certificates, ${model.tokens.size} tokens, ${model.checkpoints.size} checkpoints`,
     `failed: ${errors || 'none'}; ${model.retries} repeated, ${model.givenUp} commands given up`,
-    `what was revoked was let in for ${Math.round(Math.max(0, ...honoured))} ms at most (${honoured.length} revocations)`,
+    `what was revoked was let in for ${Math.round(Math.max(0, ...honoured))} ms at most (a token and a certificate, ${honoured.length} times)`,
   ].join('; ');
 }
 

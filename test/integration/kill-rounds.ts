@@ -6,6 +6,7 @@ import type { KeyView } from '../../api/routes/keys.ts';
 import { type ApiClient, createClient } from '../../client/api-client.ts';
 import { deadDatabase } from '../dead-database.ts';
 import { eventually } from '../eventually.ts';
+import { pages } from '../pages.ts';
 import { type Installation, logIn, makeInstallation, startService } from '../service.ts';
 import { mixedLoad, provesWhole, randomNumbers } from './kill-load.ts';
 import { Acknowledged } from './kill-model.ts';
@@ -117,19 +118,6 @@ async function check(
   const report = await client.call('audit.verify', { body });
   if (!report.ok) problems.push(`the record: ${JSON.stringify(report.problems)}`);
   return problems;
-}
-
-async function pages<Item>(
-  read: (after: string | undefined) => Promise<{ items: Item[]; next: string | null }>,
-): Promise<Item[]> {
-  const items: Item[] = [];
-  let after: string | undefined;
-  for (;;) {
-    const page = await read(after);
-    items.push(...page.items);
-    if (page.next === null) return items;
-    after = page.next;
-  }
 }
 
 /** Everything in the folder of key files belongs to a version that the service knows. */
