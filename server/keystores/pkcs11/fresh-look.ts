@@ -1,8 +1,11 @@
+import { LruMap } from '../../base/lru-map.ts';
 import type { DestroyRequest, FindRequest, FoundObject } from './protocol.ts';
 import { Supervisor, type SupervisorOptions } from './supervisor.ts';
 
 /** After a look that found nothing: who uses a key that is gone must not start a child each time. */
 const pauseMilliseconds = 1000;
+/** Objects that were looked for in vain, of which that is remembered. */
+const absentMax = 1000;
 
 /**
  * Asks the token by way of a child of its own, which lives for one question. A child that has served
@@ -14,7 +17,8 @@ export class FreshLook {
   readonly #running = new Set<Supervisor>();
   #refusedPin: string | undefined;
   #isStopped = false;
-  #foundNothingAt = Number.NEGATIVE_INFINITY;
+  /** When each object was looked for in vain last. */
+  readonly #absentAt = new LruMap<string, number>(absentMax);
 
   constructor(options: SupervisorOptions) {
     this.#options = { ...options, settings: { ...options.settings, sessions: 1 } };
@@ -30,14 +34,22 @@ export class FreshLook {
   }
 
   /** Whether an object is there that a child of some age may not see: another node has made it. */
-  async sees(refusedPin: string | undefined, request: FindRequest): Promise<boolean> {
+  async sees(
+    refusedPin: string | undefined,
+    request: FindRequest,
+    isMeant: (object: FoundObject) => boolean,
+  ): Promise<boolean> {
     const { clock } = this.#options;
-    if (clock.monotonic() - this.#foundNothingAt < pauseMilliseconds) return false;
-    const head = Buffer.from(JSON.stringify({ ...request, details: false }));
+    const question = JSON.stringify({ ...request, details: false });
+    // Of this object alone: another one may have been made meanwhile.
+    const absentAt = this.#absentAt.get(question);
+    if (absentAt !== undefined && clock.monotonic() - absentAt < pauseMilliseconds) return false;
+    const head = Buffer.from(question);
     const answer = await this.#ask(refusedPin, (supervisor) => supervisor.call('find', head));
     const found = JSON.parse(answer.head.toString('utf8')) as FoundObject[];
-    if (found.length === 0) this.#foundNothingAt = clock.monotonic();
-    return found.length > 0;
+    if (found.some(isMeant)) return true;
+    this.#absentAt.set(question, clock.monotonic());
+    return false;
   }
 
   async stop(): Promise<void> {

@@ -136,11 +136,9 @@ class TokenKeystore implements Pkcs11Keystore {
   async open(location: KeyLocation): Promise<KeyMaterial> {
     const selector = selectorOf(location, this.#tokenLabel);
     const { algorithm } = location;
-    const found = await this.#findStored({
-      ...{ id: selector.id, label: selector.label },
-      details: true,
-    });
-    if (!found.some((one) => one.class === selector.class)) throw this.#missing();
+    const request = { id: selector.id, label: selector.label, details: true };
+    const found = await this.#findStored(request, (one) => one.class === selector.class);
+    if (found === undefined) throw this.#missing();
     return this.#material(algorithm, selector, found);
   }
 
@@ -310,14 +308,22 @@ class TokenKeystore implements Pkcs11Keystore {
     return isNew ? this.#find(request) : found;
   }
 
-  /** A key that has a row is there: what another node has just made, a new child alone may see. */
-  async #findStored(request: FindRequest): Promise<FoundObject[]> {
+  /**
+   * A key that has a row is there: what another node has just made, a new child alone may see. Most
+   * modules look anew each time, but SoftHSM2 can miss what another process is writing, or half of it.
+   */
+  async #findStored(
+    request: FindRequest,
+    isMeant: (object: FoundObject) => boolean,
+  ): Promise<FoundObject[] | undefined> {
     const found = await this.#findAgain(request);
-    const { quirks } = await this.#token();
-    if (found.length > 0 || !quirks.readsObjectsOnce) return found;
-    if (!(await this.#freshLook.sees(this.#supervisor.refusedPin, request))) return found;
+    if (found.some(isMeant)) return found;
+    if (!(await this.#freshLook.sees(this.#supervisor.refusedPin, request, isMeant))) {
+      return undefined;
+    }
     this.#supervisor.renew(0);
-    return this.#find(request);
+    const again = await this.#find(request);
+    return again.some(isMeant) ? again : undefined;
   }
 
   /** The one private or secret key that is meant. Errors: `not-found`, `conflict`. */
