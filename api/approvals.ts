@@ -1,54 +1,6 @@
 import type { Action } from './actions.ts';
 import { type RoleName, roleNames } from './roles.ts';
 
-/**
- * The commands that can be put under dual control, a closed set. Left out is what stops harm
- * (`token.revoke`), what only looks, and the words of approvals themselves.
- */
-export const gatedActions = [
-  'key.create',
-  'key.import',
-  'key.adopt',
-  'key.update',
-  'key.rotate',
-  'key.state',
-  'key.destroy',
-  'key.cancel-destroy',
-  'ca.create',
-  'ca.import',
-  'ca.update',
-  'ca.rekey',
-  'ca.renew',
-  'ca.certify',
-  'certificate.issue',
-  'certificate.export',
-  'certificate.revoke',
-  'certificate.purge',
-  'certificate.block-key',
-  'crl.publish',
-  'profile.apply',
-  'principal.create',
-  'principal.update',
-  'principal.enrol',
-  'principal.bind',
-  'token.create',
-  'keystore.add',
-  'keystore.test',
-  'keystore.update',
-  'keystore.review',
-  'keystore.remove',
-  'audit.export',
-  'audit.retain',
-  'backup.create',
-  'root-key.move',
-  'access.apply',
-  'alert.add',
-  'alert.update',
-  'alert.remove',
-  'approval.apply-rules',
-] as const satisfies readonly Action[];
-export type GatedAction = (typeof gatedActions)[number];
-
 /** Those asked of a key: rules may narrow them to folders, labels, purposes and keystores. */
 export const keyGatedActions = [
   'key.create',
@@ -70,7 +22,7 @@ export const keyGatedActions = [
   'certificate.revoke',
   'certificate.purge',
   'crl.publish',
-] as const satisfies readonly GatedAction[];
+] as const satisfies readonly Action[];
 
 /** Those asked of a keystore: rules may narrow them to keystores. */
 export const keystoreGatedActions = [
@@ -79,7 +31,33 @@ export const keystoreGatedActions = [
   'keystore.update',
   'keystore.review',
   'keystore.remove',
-] as const satisfies readonly GatedAction[];
+] as const satisfies readonly Action[];
+
+/**
+ * The commands that can be put under dual control, a closed set. Left out is what stops harm
+ * (`token.revoke`), what only looks, and the words of approvals themselves.
+ */
+export const gatedActions = [
+  ...keyGatedActions,
+  ...keystoreGatedActions,
+  'certificate.block-key',
+  'profile.apply',
+  'principal.create',
+  'principal.update',
+  'principal.enrol',
+  'principal.bind',
+  'token.create',
+  'audit.export',
+  'audit.retain',
+  'backup.create',
+  'root-key.move',
+  'access.apply',
+  'alert.add',
+  'alert.update',
+  'alert.remove',
+  'approval.apply-rules',
+] as const satisfies readonly Action[];
+export type GatedAction = (typeof gatedActions)[number];
 
 /** What a key's own policy can put under dual control: the commands on a key that is there. */
 export const keyPolicyActions = [
@@ -96,7 +74,7 @@ export const keyPolicyActions = [
   'certificate.revoke',
   'certificate.purge',
   'crl.publish',
-] as const satisfies readonly GatedAction[];
+] as const satisfies readonly Action[];
 
 /** Roles that may approve: who audits does nothing else. */
 export const approverRoles: readonly RoleName[] = roleNames.filter((name) => name !== 'auditor');

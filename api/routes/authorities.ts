@@ -116,7 +116,6 @@ export const caCreateBody = z.strictObject({
   policy: fields.policy.prefault({}),
   owner: fields.line(fields.nameLengthMax).optional(),
 });
-export type CaCreateBody = z.output<typeof caCreateBody>;
 
 const renewal = z.strictObject({
   validitySeconds: seconds.optional(),
